@@ -1,0 +1,167 @@
+package fault
+
+import "slices"
+
+// Code names a class of failure. The names are stable: programs branch on them.
+type Code string
+
+// Exit is the exit status that goes with a code.
+type Exit int
+
+// The exit statuses of the command.
+const (
+	ExitOK          Exit = 0
+	ExitFailed      Exit = 1   // failed; network and 5xx included
+	ExitUsage       Exit = 2   // wrong usage or invalid input; nothing was touched
+	ExitTrust       Exit = 3   // verification or trust failed
+	ExitDenied      Exit = 4   // not allowed: gate, constitution, 401, 402, 403
+	ExitLocked      Exit = 5   // --locked, and the lock would change
+	ExitNotFound    Exit = 6   // no such thing
+	ExitInterrupted Exit = 130 // SIGINT
+)
+
+// Every code, by the part that returns it. Meaning and remedy stand in the table below.
+const (
+	Internal      Code = "carl.internal"
+	Interrupted   Code = "carl.interrupted"
+	Usage         Code = "carl.usage"
+	IO            Code = "carl.io"
+	InputNotFound Code = "carl.input.not_found"
+
+	HomeUnusable  Code = "carl.home.unusable"
+	HomeTooNew    Code = "carl.home.too_new"
+	HomeCorrupt   Code = "carl.home.corrupt"
+	ConfigInvalid Code = "carl.config.invalid"
+
+	StepInvalid    Code = "carl.step.invalid"
+	RecordRejected Code = "carl.record.rejected"
+
+	SpoolFailed Code = "carl.spool.failed"
+
+	SyncPending            Code = "carl.sync.pending"
+	SyncUnknownDestination Code = "carl.sync.unknown_destination"
+	SyncMapperFailed       Code = "carl.sync.mapper_failed"
+	SyncEventRefused       Code = "carl.sync.event_refused"
+	SyncConflict           Code = "carl.sync.conflict"
+	SyncRejected           Code = "carl.sync.rejected"
+	DeadLetterNotFound     Code = "carl.dlq.not_found"
+
+	CampUnreachable  Code = "carl.camp.unreachable"
+	CampUnauthorized Code = "carl.camp.unauthorized"
+	CampRefused      Code = "carl.camp.refused"
+	CampMalformed    Code = "carl.camp.malformed_answer"
+	CampTokenInvalid Code = "carl.camp.token_invalid"
+
+	ConsentUnknown Code = "carl.consent.unknown"
+
+	SecretInvalid  Code = "carl.secret.invalid"
+	SecretNotFound Code = "carl.secret.not_found"
+
+	PluginBadModule       Code = "carl.plugin.bad_module"
+	PluginBadOutput       Code = "carl.plugin.bad_output"
+	PluginTrapped         Code = "carl.plugin.trapped"
+	PluginOutOfMemory     Code = "carl.plugin.out_of_memory"
+	PluginTimeout         Code = "carl.plugin.timeout"
+	PluginFuelExhausted   Code = "carl.plugin.fuel_exhausted"
+	PluginFailed          Code = "carl.plugin.failed"
+	PluginNotFound        Code = "carl.plugin.not_found"
+	PluginManifestInvalid Code = "carl.plugin.manifest_invalid"
+	PluginSettingsInvalid Code = "carl.plugin.settings_invalid"
+	PluginGrantDenied     Code = "carl.plugin.grant_denied"
+	PluginUntrusted       Code = "carl.plugin.untrusted"
+	PluginDigestMismatch  Code = "carl.plugin.digest_mismatch"
+	PluginLockInvalid     Code = "carl.plugin.lock_invalid"
+
+	DoctorFailed Code = "carl.doctor.failed"
+)
+
+// Entry describes one code for `carl help errors`.
+type Entry struct {
+	Code    Code
+	Exit    Exit
+	Meaning string
+	Remedy  string
+}
+
+// Codes returns every code, sorted by name.
+func Codes() []Entry {
+	out := slices.Clone(codes)
+	slices.SortFunc(out, func(a, b Entry) int {
+		if a.Code < b.Code {
+			return -1
+		}
+		if a.Code > b.Code {
+			return 1
+		}
+		return 0
+	})
+	return out
+}
+
+// ExitOf returns the exit status for err: that of its code, [ExitOK] for nil.
+func ExitOf(err error) Exit {
+	if err == nil {
+		return ExitOK
+	}
+	code := CodeOf(err)
+	for _, e := range codes {
+		if e.Code == code {
+			return e.Exit
+		}
+	}
+	return ExitFailed
+}
+
+var codes = []Entry{
+	{Internal, ExitFailed, "a fault in carl itself", "report it, with the output of `carl doctor --json`"},
+	{Interrupted, ExitInterrupted, "the command was interrupted; what it had acknowledged stands", "run the same command again"},
+	{Usage, ExitUsage, "wrong arguments or flags", "run the command with --help"},
+	{IO, ExitFailed, "a file could not be read or written", "check space, owner and mode, then run the same command again"},
+	{InputNotFound, ExitNotFound, "the file to read does not exist", "check the path"},
+
+	{HomeUnusable, ExitFailed, "the carl home cannot be used: wrong owner, wrong mode, a symlink in the way, or not writable", "run `carl doctor`, or choose another home with --home DIR"},
+	{HomeTooNew, ExitFailed, "a file in the home was written by a later version of carl", "use that version of carl"},
+	{HomeCorrupt, ExitFailed, "a file in the home is damaged; it was moved aside", "run `carl doctor`"},
+	{ConfigInvalid, ExitUsage, "config.yaml is not valid", "mend the line that is named"},
+
+	{StepInvalid, ExitUsage, "a step is not valid", "see the Step format in `carl record --help`"},
+	{RecordRejected, ExitFailed, "some lines were not valid steps; all others were recorded", "mend the lines that are named; `carl record FILE --rejects OUT` collects them"},
+
+	{SpoolFailed, ExitFailed, "the spool could not be written or read", "run `carl doctor`"},
+
+	{SyncPending, ExitFailed, "something is still waiting to be delivered", "run `carl sync status`"},
+	{SyncUnknownDestination, ExitNotFound, "no destination of that name is configured", "run `carl sync status` for the names"},
+	{SyncMapperFailed, ExitFailed, "the mapper failed on a step; it is kept as a dead letter", "run `carl dlq list`, mend the mapper, then `carl dlq replay`"},
+	{SyncEventRefused, ExitFailed, "what a mapper returned is not a legal event; its step is kept as a dead letter", "run `carl dlq list`"},
+	{SyncConflict, ExitFailed, "the destination holds something else under the same id", "run `carl dlq show`, and compare the two"},
+	{SyncRejected, ExitFailed, "the destination refused an event for good; it is kept as a dead letter", "run `carl dlq list`, then `carl dlq replay` or `drop`"},
+	{DeadLetterNotFound, ExitNotFound, "no dead letter has that id", "run `carl dlq list`"},
+
+	{CampUnreachable, ExitFailed, "the platform did not answer", "check the network and `camp.url`"},
+	{CampUnauthorized, ExitDenied, "the platform does not accept the token", "run `carl camp login`"},
+	{CampRefused, ExitFailed, "the platform refused the request", "see the message"},
+	{CampMalformed, ExitFailed, "the platform's answer is not what its API promises", "check `camp.url`; report it to the platform if the address is right"},
+	{CampTokenInvalid, ExitUsage, "that cannot be a bearer token", "paste the token alone, on one line"},
+
+	{ConsentUnknown, ExitUsage, "no such thing to consent to", "the only one is `telemetry`"},
+
+	{SecretInvalid, ExitUsage, "the name or the value of a secret is not legal", "names are [a-z0-9-], values one line of visible ASCII"},
+	{SecretNotFound, ExitNotFound, "no secret of that name is stored", "run `carl secret list`"},
+
+	{PluginBadModule, ExitTrust, "the module was refused before it ran", "ask the plugin's author; `carl plugin inspect` says more"},
+	{PluginBadOutput, ExitFailed, "the plugin returned what its contract does not allow", "ask the plugin's author"},
+	{PluginTrapped, ExitFailed, "the plugin crashed", "ask the plugin's author"},
+	{PluginOutOfMemory, ExitFailed, "the plugin wanted more memory than its limit", "allow more with `plugins.limits.memory_mib` in config.yaml"},
+	{PluginTimeout, ExitFailed, "the plugin took longer than its limit", "allow more with `plugins.limits.timeout` in config.yaml"},
+	{PluginFuelExhausted, ExitFailed, "the plugin executed more instructions than its limit", "allow more with `plugins.limits.fuel` in config.yaml"},
+	{PluginFailed, ExitFailed, "the plugin reported an error of its own", "see its message"},
+	{PluginNotFound, ExitNotFound, "no plugin of that name is installed or bundled", "run `carl plugin list`"},
+	{PluginManifestInvalid, ExitUsage, "plugin.yaml is not valid", "mend the line that is named"},
+	{PluginSettingsInvalid, ExitUsage, "the settings of a destination do not fit its plugin", "mend `destinations` in config.yaml"},
+	{PluginGrantDenied, ExitDenied, "the plugin asked for what it was not granted", "grant it with `carl plugin install --grant …`, if you mean to"},
+	{PluginUntrusted, ExitTrust, "the plugin is not signed by a key that you trust", "install a folder of your own with `carl plugin install --dev DIR`"},
+	{PluginDigestMismatch, ExitTrust, "the stored plugin is not the one that was installed", "remove and install it again"},
+	{PluginLockInvalid, ExitTrust, "carl.plugins.lock is damaged or was edited into something illegal", "restore it, or remove it and install the plugins again"},
+
+	{DoctorFailed, ExitFailed, "at least one check failed", "run the command that the check names"},
+}
