@@ -48,7 +48,7 @@ bench: plugins
 	$(GO) run ./host/bench -bench '$(BENCH)' -json bin/bench.json
 
 demo: build
-	@sh examples/demo.sh $(BIN)
+	@$(GO) run ./examples/demo $(BIN)
 
 # The contract must parse with the Bytecode Alliance's tools.
 wit:

@@ -59,6 +59,7 @@ var house = map[string]kind{
 
 	"cmd/carl": shell,
 
+	"examples/demo":     leaf,
 	"examples/kuramoto": leaf,
 }
 
