@@ -1,0 +1,2 @@
+// Package meter rewrites a core WebAssembly module so that it counts what it executes.
+package meter
