@@ -17,7 +17,7 @@
 //
 // So a step of id 8e9030e06818 that became one interaction.created is
 //
-//	{"specversion":"1.0","id":"1eae66f0f7e4c3ce79a5ec1ba6b3e1fcf3de20f3b0b58ba54b1c7f84d3a4f9d8",
+//	{"specversion":"1.0","id":"263d2ed6cda66a9f545bc646534d06e82541fd865bed556f052b9b14e9c628b1",
 //	"source":"urn:carl:4be0643f","type":"interaction.created","subject":"reply",
 //	"time":"2025-10-09T08:53:21.5Z","datacontenttype":"application/json",
 //	"session":"1c9bb512bf238c10","data":{"tokens":12}}
