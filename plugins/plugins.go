@@ -1,0 +1,52 @@
+// Package plugins carries the plugins that come with carl: their manifests
+// always, their modules when they were built before carl was (`make build`
+// does both; a plain `go build` embeds whatever plugins/built holds).
+package plugins
+
+import "embed"
+
+//go:embed built axon/plugin.yaml forward/camp/plugin.yaml forward/camp/settings.schema.json forward/jsonl/plugin.yaml forward/jsonl/settings.schema.json
+var files embed.FS
+
+// A Bundle is one bundled plugin. Its bytes are the caller's.
+type Bundle struct {
+	// Name is the plugin's name, as its manifest has it.
+	Name string
+	// Manifest is the text of its plugin.yaml.
+	Manifest []byte
+	// Settings is the JSON Schema that the manifest names under settings, or nil.
+	Settings []byte
+	// Module is the wasm module, or nil when this build of carl lacks it.
+	Module []byte
+}
+
+// sources says where a plugin's files are. Its module is built/<module>.
+var sources = []struct{ name, dir, module string }{
+	{"carl.camp/axon", "axon", "axon.wasm"},
+	{"carl.camp/forward/camp", "forward/camp", "forward-camp.wasm"},
+	{"carl.camp/forward/jsonl", "forward/jsonl", "forward-jsonl.wasm"},
+}
+
+// Bundled returns the bundled plugins, sorted by name. It may be called from
+// several goroutines.
+func Bundled() []Bundle {
+	list := make([]Bundle, len(sources))
+	for i, s := range sources {
+		list[i] = Bundle{
+			Name:     s.name,
+			Manifest: read(s.dir + "/plugin.yaml"),
+			Settings: read(s.dir + "/settings.schema.json"),
+			Module:   read("built/" + s.module),
+		}
+	}
+	return list
+}
+
+// read returns nil for a file that this build has not embedded.
+func read(path string) []byte {
+	data, err := files.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	return data
+}

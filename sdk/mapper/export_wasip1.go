@@ -1,0 +1,95 @@
+package mapper
+
+import (
+	"unsafe"
+
+	"carl.camp/carl/sdk/internal/abi"
+)
+
+func init() { abi.ReuseMemory() }
+
+// What one call answers with. They are globals because the host reads them
+// after the function has returned; an instance carries one call at a time.
+var (
+	steps   []Step
+	signals Signals
+	records []abi.Signal
+	message string
+	result  abi.MapResult
+)
+
+//go:wasmexport carl:plugin/mapper@0.1.0#map-steps
+func mapSteps(ptr, n uint32) uint32 {
+	if registered == nil {
+		panic("carl sdk: no mapper is registered; call mapper.Register from init")
+	}
+	defer abi.Return()
+	lift(abi.List[abi.Step](abi.Str{Ptr: ptr, Len: n}))
+	if err := registered(steps, &signals); err != nil {
+		message = err.Error()
+		result = abi.MapResult{Err: 1, Str: abi.ToStr(message)}
+		return abi.Addr(&result)
+	}
+	lower()
+	result = abi.MapResult{Str: abi.ToList(records)}
+	return abi.Addr(&result)
+}
+
+//go:wasmexport cabi_post_carl:plugin/mapper@0.1.0#map-steps
+func postMapSteps(uint32) {
+	clear(steps)
+	signals.reset()
+	message = ""
+	abi.Release()
+}
+
+func lift(list []abi.Step) {
+	if cap(steps) < len(list) || cap(steps) > keepSignals && len(list) <= keepSignals {
+		steps = make([]Step, len(list))
+	}
+	steps = steps[:len(list)]
+	for i := range list {
+		r, s := &list[i], &steps[i]
+		s.ID = abi.String(r.ID)
+		s.Action = abi.String(r.Action)
+		s.Name = abi.String(r.Name)
+		s.Time = r.Time
+		s.Session = abi.Option(r.Session)
+		s.Trace = abi.Option(r.Trace)
+		s.Parent = abi.Option(r.Parent)
+		s.Success = Option[bool]{r.Success.Value != 0, r.Success.Some != 0}
+		s.DurationMS = option(&r.DurationMS)
+		s.Phi = option(&r.Phi)
+		s.KuramotoR = option(&r.KuramotoR)
+		s.ChannelCoherence = abi.Option(r.ChannelCoherence)
+		s.Input = abi.Option(r.Input)
+		s.Output = abi.Option(r.Output)
+		s.Metadata = abi.Option(r.Metadata)
+	}
+}
+
+func option(o *abi.OptF64) Option[float64] {
+	if o.Some == 0 {
+		return Option[float64]{}
+	}
+	return Some(o.Value)
+}
+
+// lower writes the records of the collected signals. The strings they point
+// to stay referenced by signals until post-return.
+func lower() {
+	signals.finish()
+	if cap(records) < len(signals.list) || cap(records) > keepSignals && len(signals.list) <= keepSignals {
+		records = make([]abi.Signal, len(signals.list))
+	}
+	records = records[:len(signals.list)]
+	data := signals.object.Bytes()
+	base := uint32(uintptr(unsafe.Pointer(unsafe.SliceData(data))))
+	for i := range records {
+		p, r := &signals.list[i], &records[i]
+		r.Step = uint32(p.step)
+		r.Type = abi.ToStr(p.kind)
+		r.Subject = abi.ToOption(p.subject)
+		r.Data = abi.Str{Ptr: base + uint32(p.start), Len: uint32(p.end - p.start)}
+	}
+}

@@ -1,0 +1,154 @@
+// Package mapper is for plugins that turn recorded Steps into AXON signals:
+// world signal-mapper of the contract in wit/.
+//
+//	func init() { mapper.Register(mapSteps) }
+//
+//	func mapSteps(steps []mapper.Step, out *mapper.Signals) error {
+//		for i := range steps {
+//			if s := &steps[i]; s.Action == "LLM_REPLY" {
+//				data := out.Start(i, "interaction.created", "")
+//				data.String("step_id", s.ID)
+//			}
+//		}
+//		return nil
+//	}
+//
+// A mapper is pure: no clock, no randomness, no I/O; the same steps give the
+// same signals, whatever was mapped before.
+package mapper
+
+import (
+	"carl.camp/carl/sdk/internal/role"
+	"carl.camp/carl/sdk/json"
+)
+
+// A Step is one recorded interaction, already redacted. Its strings lie in
+// memory that the next call uses again: clone what is kept longer than the call.
+type Step struct {
+	// ID is 12 lowercase hex digits.
+	ID string
+	// Action is an UPPER_SNAKE name of an open set.
+	Action string
+	Name   string
+	// Time is in nanoseconds since the Unix epoch, UTC.
+	Time uint64
+	// Session, Trace and Parent are "" when the step has none.
+	Session, Trace, Parent string
+	Success                Option[bool]
+	// DurationMS is in milliseconds.
+	DurationMS, Phi, KuramotoR Option[float64]
+	// Each of these is one legal JSON text, or "" when the step has none.
+	ChannelCoherence, Input, Output, Metadata string
+}
+
+// An Option is a value that may be missing.
+type Option[T any] struct {
+	Value T
+	Set   bool
+}
+
+// Some returns an Option that holds v.
+func Some[T any](v T) Option[T] { return Option[T]{v, true} }
+
+// A Signal is what a mapper made of a step.
+type Signal struct {
+	// Step is the index of the step in the batch.
+	Step int
+	// Type is an AXON signal type that the host allows; at most one signal of
+	// a type for each step.
+	Type string
+	// Subject may be "": then the step's name serves.
+	Subject string
+	// Data is one JSON text.
+	Data string
+}
+
+// A Func maps one batch. An error refuses the whole batch: carl then maps its
+// parts, until the one step remains that the error is about.
+type Func func(steps []Step, out *Signals) error
+
+// Register makes f the plugin's mapper. Call it once, from init: main is not
+// run in a wasm plugin.
+func Register(f Func) {
+	role.Set("mapper")
+	registered = f
+}
+
+var registered Func // set by Register, in init
+
+// Signals collects what a mapper makes of a batch. Its memory is used again
+// by the next call.
+type Signals struct {
+	object json.Object
+	list   []pending
+}
+
+// pending is a signal whose data is still an extent of the object's buffer,
+// which may move while it grows.
+type pending struct {
+	step          int
+	kind, subject string
+	start, end    int
+}
+
+// Start begins a signal whose data is a JSON object, and returns the object
+// for its members to be written. It is closed by the next Start or Add, or at
+// the end of the batch.
+func (s *Signals) Start(step int, kind, subject string) *json.Object {
+	s.finish()
+	s.list = append(s.list, pending{step: step, kind: kind, subject: subject, start: len(s.object.Bytes()), end: -1})
+	s.object.Open()
+	return &s.object
+}
+
+// Add takes a whole signal. Its Data, which must be one JSON text, is copied.
+func (s *Signals) Add(sig Signal) {
+	s.finish()
+	start := len(s.object.Bytes())
+	s.object.Value(sig.Data)
+	s.list = append(s.list, pending{sig.Step, sig.Type, sig.Subject, start, len(s.object.Bytes())})
+}
+
+// finish ends the signal that Start began.
+func (s *Signals) finish() {
+	if n := len(s.list); n > 0 && s.list[n-1].end < 0 {
+		s.object.CloseAll()
+		s.list[n-1].end = len(s.object.Bytes())
+	}
+}
+
+// reset forgets the batch and keeps its memory, unless that has grown large.
+func (s *Signals) reset() {
+	if cap(s.object.Bytes()) > keepBytes {
+		s.object = json.Object{}
+	}
+	if cap(s.list) > keepSignals {
+		s.list = nil
+	}
+	s.object.Reset()
+	clear(s.list)
+	s.list = s.list[:0]
+}
+
+const (
+	// keepBytes and keepSignals bound what stays allocated between calls:
+	// more than usual batches need, and little beside 64 MiB.
+	keepBytes   = 4 << 20
+	keepSignals = 4 << 10
+)
+
+// Map runs f over steps and returns the signals in memory of their own: what
+// a test of a mapper calls.
+func Map(f Func, steps []Step) ([]Signal, error) {
+	var out Signals
+	if err := f(steps, &out); err != nil {
+		return nil, err
+	}
+	out.finish()
+	text := string(out.object.Bytes())
+	list := make([]Signal, len(out.list))
+	for i, p := range out.list {
+		list[i] = Signal{p.step, p.kind, p.subject, text[p.start:p.end]}
+	}
+	return list, nil
+}
