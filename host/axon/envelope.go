@@ -125,12 +125,12 @@ func appendAttribute(dst []byte, member, value string) []byte {
 	if value == "" {
 		return dst
 	}
-	return appendString(append(dst, member...), attribute(value))
+	return appendString(append(dst, member...), Label(value))
 }
 
-// attribute makes value a string that CloudEvents allows: no control
-// characters, no noncharacters, no surrogates.
-func attribute(value string) string {
+// Label makes value one that CloudEvents allows as an attribute: no control
+// characters, no noncharacters, no surrogates, at most [MaxAttribute] bytes.
+func Label(value string) string {
 	if strings.ContainsFunc(value, disallowed) || !utf8.ValidString(value) {
 		value = strings.Map(func(r rune) rune {
 			if disallowed(r) {

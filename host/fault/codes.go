@@ -44,6 +44,10 @@ const (
 	SyncEventRefused       Code = "carl.sync.event_refused"
 	SyncConflict           Code = "carl.sync.conflict"
 	SyncRejected           Code = "carl.sync.rejected"
+	SyncUnavailable        Code = "carl.sync.unavailable"
+	SyncUnauthorized       Code = "carl.sync.unauthorized"
+	SyncMisconfigured      Code = "carl.sync.misconfigured"
+	SyncBusy               Code = "carl.sync.busy"
 	DeadLetterNotFound     Code = "carl.dlq.not_found"
 
 	CampUnreachable  Code = "carl.camp.unreachable"
@@ -135,6 +139,10 @@ var codes = []Entry{
 	{SyncEventRefused, ExitFailed, "what a mapper returned is not a legal event; its step is kept as a dead letter", "run `carl dlq list`"},
 	{SyncConflict, ExitFailed, "the destination holds something else under the same id", "run `carl dlq show`, and compare the two"},
 	{SyncRejected, ExitFailed, "the destination refused an event for good; it is kept as a dead letter", "run `carl dlq list`, then `carl dlq replay` or `drop`"},
+	{SyncUnavailable, ExitFailed, "the destination did not answer, or asked to wait; carl tries again by itself", "run `carl sync status`"},
+	{SyncUnauthorized, ExitDenied, "the destination does not accept carl's credentials; it is paused, and everything for it is kept", "mend the credentials, then run `carl sync --resume NAME`"},
+	{SyncMisconfigured, ExitFailed, "the destination cannot work as it is configured; it is paused, and everything for it is kept", "mend `destinations` in config.yaml, then run `carl sync --resume NAME`"},
+	{SyncBusy, ExitFailed, "another sync is at work and did not end in time", "run the same command again"},
 	{DeadLetterNotFound, ExitNotFound, "no dead letter has that id", "run `carl dlq list`"},
 
 	{CampUnreachable, ExitFailed, "the platform did not answer", "check the network and `camp.url`"},
