@@ -169,6 +169,9 @@ type Error struct {
 }
 
 // Error gives file:line:column: message, the form that editors jump to.
-func (e *Error) Error() string {
-	return e.File + ":" + strconv.Itoa(e.Line) + ":" + strconv.Itoa(e.Column) + ": " + e.Message
+func (e *Error) Error() string { return e.In(e.File) + ": " + e.Message }
+
+// In gives file:line:column.
+func (p Pos) In(file string) string {
+	return file + ":" + strconv.Itoa(p.Line) + ":" + strconv.Itoa(p.Column)
 }
