@@ -2,12 +2,15 @@ package step
 
 import (
 	"bytes"
-	"hash/maphash"
-	"math"
+	"errors"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"carl.camp/carl/host/fault"
 )
@@ -92,7 +95,7 @@ func Decode(line []byte) (Step, error) {
 	return decode(line, nil)
 }
 
-// text is a string member as it stands in the line.
+// text is a string member as it stands in the line, its quotes included.
 type text struct {
 	raw     []byte
 	escaped bool
@@ -105,70 +108,148 @@ type scalars struct {
 	duration, phi, kuramotoR float64
 }
 
+// reader reads one line. Readers are reused, since a jsontext.Decoder is large.
+type reader struct {
+	dec  jsontext.Decoder
+	from bytes.Buffer
+	line []byte
+	// member is the top-level member being read, "" for one that carl does not
+	// know: that may itself be a secret, and is not to stand in a message.
+	member  string
+	scratch [256]byte
+
+	step                                     Step
+	id, action, name, session, trace, parent text
+	nums                                     *scalars
+}
+
+var readers = sync.Pool{New: func() any { return new(reader) }}
+
 func decode(line []byte, unknown *unknownNames) (Step, error) {
+	r := readers.Get().(*reader)
+	st, err := r.read(line, unknown)
+	// What aliases the line must not keep it alive in the pool.
+	r.line, r.from, r.step, r.nums = nil, bytes.Buffer{}, Step{}, nil
+	r.id, r.action, r.name, r.session, r.trace, r.parent = text{}, text{}, text{}, text{}, text{}, text{}
+	r.dec.Reset(&r.from)
+	readers.Put(r)
+	return st, err
+}
+
+func (r *reader) read(line []byte, unknown *unknownNames) (Step, error) {
 	if len(line) > MaxRecorded {
-		return Step{}, fault.New(fault.StepInvalid, "the line is longer than %d bytes", MaxLine)
+		return Step{}, fault.New(fault.StepInvalid, "longer than %d bytes", MaxLine)
 	}
 	if bytes.HasPrefix(line, []byte("\xef\xbb\xbf")) {
-		return Step{}, fault.New(fault.StepInvalid, "the line begins with a byte order mark, which JSON does not have")
+		return Step{}, fault.New(fault.StepInvalid, "begins with a byte order mark, which JSON does not have")
 	}
-	if !utf8.Valid(line) {
-		return Step{}, fault.New(fault.StepInvalid, "the line is not valid UTF-8, at byte %d", invalidAt(line)+1)
+	if deeper(line, MaxDepth) {
+		return Step{}, fault.New(fault.StepInvalid, "nested deeper than %d levels", MaxDepth)
 	}
-	var room [48]nameRef
-	s := scanner{src: line, seed: maphash.MakeSeed(), names: room[:0]}
-	if s.peek() != '{' {
-		if s.at < len(line) {
-			return Step{}, s.reject("the line is not a JSON object: it begins with %s", describe(line[s.at]))
+	r.line, r.member, r.from = line, "", *bytes.NewBuffer(line)
+	r.dec.Reset(&r.from)
+	if kind := r.dec.PeekKind(); kind != '{' {
+		if _, err := r.dec.ReadValue(); err != nil {
+			return Step{}, r.syntax(err)
 		}
-		return Step{}, s.reject("the line is empty")
+		return Step{}, fault.New(fault.StepInvalid, "%s, and must be an object", kindName(kind))
 	}
-	var r reader
-	more, err := s.openObject(1)
-	for more && err == nil {
-		var raw []byte
-		var escaped bool
-		if raw, escaped, err = s.name(0); err != nil {
-			break
-		}
-		if escaped {
-			raw = unescape(s.scratch[:0], raw)
-		}
-		s.member = knownMember(raw)
-		if s.member == "" {
-			unknown.add(raw)
-		}
-		if err = r.member(&s); err != nil {
-			break
-		}
-		s.member = ""
-		more, err = s.nextMember(0)
+	if _, err := r.dec.ReadToken(); err != nil {
+		return Step{}, r.syntax(err)
 	}
-	if err != nil {
-		return Step{}, err
+	for r.dec.PeekKind() != '}' {
+		name, err := r.dec.ReadValue()
+		if err != nil {
+			return Step{}, r.syntax(err)
+		}
+		r.member = knownMember(r.unquote(name))
+		if r.member == "" {
+			unknown.add(r.unquote(name))
+		}
+		value, err := r.dec.ReadValue()
+		if err != nil {
+			return Step{}, r.syntax(err)
+		}
+		if err := r.take(value); err != nil {
+			return Step{}, err
+		}
+		r.member = ""
 	}
-	if s.peek(); s.at < len(line) {
-		return Step{}, s.reject("something follows the JSON object, at byte %d", s.at+1)
+	if _, err := r.dec.ReadToken(); err != nil {
+		return Step{}, r.syntax(err)
+	}
+	if rest := bytes.TrimLeft(line[r.dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
+		return Step{}, fault.New(fault.StepInvalid, "something follows the object, at byte %d", len(line)-len(rest)+1)
 	}
 	return r.finish()
 }
 
-func invalidAt(line []byte) int {
-	for i := 0; i < len(line); {
-		r, n := utf8.DecodeRune(line[i:])
-		if r == utf8.RuneError && n == 1 {
-			return i
-		}
-		i += n
+// unquote returns what a checked JSON string stands for: a part of it, or of
+// r.scratch.
+func (r *reader) unquote(raw []byte) []byte {
+	inside := raw[1 : len(raw)-1]
+	if bytes.IndexByte(inside, '\\') < 0 {
+		return inside
 	}
-	return len(line)
+	b, _ := jsontext.AppendUnquote(r.scratch[:0], raw)
+	return b
 }
 
-// reader gathers the members of one step.
-type reader struct {
-	step                                     Step
-	id, action, name, session, trace, parent text
-	nums                                     *scalars
+// take keeps the value of r.member.
+func (r *reader) take(value []byte) (err error) {
+	switch r.member {
+	case memberID:
+		return r.text(value, &r.id)
+	case memberAction:
+		return r.text(value, &r.action)
+	case memberName:
+		return r.text(value, &r.name)
+	case memberSession:
+		return r.text(value, &r.session)
+	case memberTrace:
+		return r.text(value, &r.trace)
+	case memberParent:
+		return r.text(value, &r.parent)
+	case memberTime:
+		var t text
+		if err = r.text(value, &t); err != nil {
+			return err
+		}
+		var problem string
+		if r.step.Time, problem = parseTime(r.unquote(value)); problem != "" {
+			return fault.New(fault.StepInvalid, "ts %s", problem)
+		}
+	case memberSuccess:
+		if value[0] != 't' && value[0] != 'f' {
+			return r.wrong(value, "true or false")
+		}
+		r.scalars().success = value[0] == 't'
+		r.step.Success = &r.nums.success
+	case memberDuration:
+		r.step.DurationMS = &r.scalars().duration
+		return r.float(value, r.step.DurationMS)
+	case memberPhi:
+		r.step.Phi = &r.scalars().phi
+		return r.float(value, r.step.Phi)
+	case memberKuramotoR:
+		r.step.KuramotoR = &r.scalars().kuramotoR
+		return r.float(value, r.step.KuramotoR)
+	case memberCoherence:
+		r.step.ChannelCoherence = value
+		if value[0] != '{' {
+			return r.wrong(value, "an object of numbers")
+		}
+		if !allNumbers(value) {
+			return fault.New(fault.StepInvalid, "channel_coherence has a member that is not a number of 64 bits")
+		}
+	case memberInput:
+		r.step.Input = value
+	case memberOutput:
+		r.step.Output = value
+	case memberMetadata:
+		r.step.Metadata = value
+	}
+	return nil
 }
 
 func (r *reader) scalars() *scalars {
@@ -178,74 +259,159 @@ func (r *reader) scalars() *scalars {
 	return r.nums
 }
 
-// member reads the value of s.member, or checks and skips that of an unknown one.
-func (r *reader) member(s *scanner) (err error) {
-	switch s.member {
-	case memberID:
-		return s.wantText(&r.id)
-	case memberAction:
-		return s.wantText(&r.action)
-	case memberName:
-		return s.wantText(&r.name)
-	case memberSession:
-		return s.wantText(&r.session)
-	case memberTrace:
-		return s.wantText(&r.trace)
-	case memberParent:
-		return s.wantText(&r.parent)
-	case memberTime:
-		var t text
-		if err = s.wantText(&t); err != nil {
-			return err
-		}
-		raw := t.raw
-		if t.escaped {
-			raw = unescape(s.scratch[:0], raw)
-		}
-		var problem string
-		if r.step.Time, problem = parseTime(raw); problem != "" {
-			return fault.New(fault.StepInvalid, "ts %s", problem)
-		}
-	case memberSuccess:
-		n := r.scalars()
-		r.step.Success = &n.success
-		return s.wantBool(&n.success)
-	case memberDuration:
-		n := r.scalars()
-		r.step.DurationMS = &n.duration
-		return s.wantFloat(&n.duration)
-	case memberPhi:
-		n := r.scalars()
-		r.step.Phi = &n.phi
-		return s.wantFloat(&n.phi)
-	case memberKuramotoR:
-		n := r.scalars()
-		r.step.KuramotoR = &n.kuramotoR
-		return s.wantFloat(&n.kuramotoR)
-	case memberCoherence:
-		r.step.ChannelCoherence, err = s.coherence()
-	case memberInput:
-		r.step.Input, err = s.raw()
-	case memberOutput:
-		r.step.Output, err = s.raw()
-	case memberMetadata:
-		r.step.Metadata, err = s.raw()
-	default:
-		return s.value(1)
+func (r *reader) text(value []byte, to *text) error {
+	if value[0] != '"' {
+		return r.wrong(value, "a string")
 	}
-	return err
+	*to = text{raw: value, escaped: bytes.IndexByte(value, '\\') >= 0}
+	return nil
 }
+
+func (r *reader) float(value []byte, to *float64) (err error) {
+	if jsontext.Value(value).Kind() != '0' {
+		return r.wrong(value, "a number")
+	}
+	if *to, err = strconv.ParseFloat(string(value), 64); err != nil {
+		return fault.New(fault.StepInvalid, "%s is a number too large for 64 bits", r.member)
+	}
+	return nil
+}
+
+func (r *reader) wrong(value []byte, want string) error {
+	return fault.New(fault.StepInvalid, "%s is %s, and must be %s", r.member, kindName(jsontext.Value(value).Kind()), want)
+}
+
+func kindName(k jsontext.Kind) string {
+	switch k {
+	case '"':
+		return "a string"
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	}
+	return "a number"
+}
+
+// syntax makes the error for what jsontext refused, without its text: that
+// repeats the input.
+func (r *reader) syntax(err error) error {
+	place := ""
+	if r.member != "" {
+		place = r.member + ": "
+	}
+	return syntaxError(r.line, place, err)
+}
+
+func syntaxError(text []byte, place string, err error) error {
+	offset := int64(len(text))
+	var s *jsontext.SyntacticError
+	if errors.As(err, &s) {
+		offset = s.ByteOffset
+	}
+	switch {
+	case !utf8.Valid(text):
+		return fault.New(fault.StepInvalid, "%snot valid UTF-8, at byte %d", place, invalidAt(text)+1)
+	case errors.Is(err, jsontext.ErrDuplicateName):
+		if s != nil && place == "" {
+			if known := knownMember([]byte(strings.TrimPrefix(string(s.JSONPointer), "/"))); known != "" {
+				return fault.New(fault.StepInvalid, "%s stands twice, again at byte %d", known, offset+1)
+			}
+		}
+		return fault.New(fault.StepInvalid, "%san object has two members of one name, the second at byte %d", place, offset+1)
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+		return fault.New(fault.StepInvalid, "%sends in the middle of the JSON text", place)
+	}
+	return fault.New(fault.StepInvalid, "%snot valid JSON, at byte %d", place, offset+1)
+}
+
+func invalidAt(text []byte) int {
+	for i := 0; i < len(text); {
+		r, n := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i
+		}
+		i += n
+	}
+	return len(text)
+}
+
+// deeper reports whether the JSON text nests deeper than limit. Of a text that
+// is not JSON it may report either. jsontext has a bound of its own, which is
+// 10,000 and fixed.
+func deeper(text []byte, limit int) bool {
+	if bytes.Count(text, []byte("{"))+bytes.Count(text, []byte("[")) <= limit {
+		return false
+	}
+	depth := 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '{', '[':
+			if depth++; depth > limit {
+				return true
+			}
+		case '}', ']':
+			depth--
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+		}
+	}
+	return false
+}
+
+// allNumbers reports whether the members of a checked JSON object are numbers
+// of 64 bits.
+func allNumbers(object []byte) bool {
+	// Each member is a name and a value, and neither holds a container: the
+	// values are what stands behind a colon outside of strings.
+	for i := 1; i < len(object)-1; i++ {
+		switch object[i] {
+		case '"':
+			for i++; object[i] != '"'; i++ {
+				if object[i] == '\\' {
+					i++
+				}
+			}
+		case ':':
+			start := i + 1
+			for start < len(object) && isSpace(object[start]) {
+				start++
+			}
+			end := start
+			for end < len(object) && (object[end] == '-' || object[end] == '+' || object[end] == '.' ||
+				object[end]|0x20 == 'e' || '0' <= object[end] && object[end] <= '9') {
+				end++
+			}
+			if _, err := strconv.ParseFloat(string(object[start:end]), 64); err != nil {
+				return false
+			}
+			i = end - 1
+		}
+	}
+	return true
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 // finish makes strings of what was read and checks what is not a matter of
 // type: the rules that a step built by a Go program must keep as well.
 func (r *reader) finish() (Step, error) {
-	st := &r.step
-	known := knownAction(r.action.raw)
-	if known != "" {
-		r.action.raw = nil
+	st := r.step
+	known := ""
+	if r.action.raw != nil {
+		known = knownAction(r.unquote(r.action.raw))
 	}
-	var b strings.Builder
-	var scratch [256]byte
+	if known != "" {
+		r.action = text{}
+	}
 	fields := [...]struct {
 		from *text
 		to   *string
@@ -253,23 +419,23 @@ func (r *reader) finish() (Step, error) {
 		{&r.id, &st.ID}, {&r.action, &st.Action}, {&r.name, &st.Name},
 		{&r.session, &st.Session}, {&r.trace, &st.Trace}, {&r.parent, &st.Parent},
 	}
+	// One string for all, of which each takes its part: one allocation.
+	var all strings.Builder
 	var ends [len(fields)]int
 	size := 0
 	for _, f := range fields {
 		size += len(f.from.raw)
 	}
-	b.Grow(size)
+	all.Grow(size)
 	for i, f := range fields {
-		if f.from.escaped {
-			b.Write(unescape(scratch[:0], f.from.raw))
-		} else {
-			b.Write(f.from.raw)
+		if f.from.raw != nil {
+			all.Write(r.unquote(f.from.raw))
 		}
-		ends[i] = b.Len()
+		ends[i] = all.Len()
 	}
-	all, start := b.String(), 0
+	start := 0
 	for i, f := range fields {
-		*f.to = all[start:ends[i]]
+		*f.to = all.String()[start:ends[i]]
 		start = ends[i]
 	}
 	if known != "" {
@@ -281,7 +447,7 @@ func (r *reader) finish() (Step, error) {
 	if problem := st.problem(); problem != "" {
 		return Step{}, fault.New(fault.StepInvalid, "%s", problem)
 	}
-	return *st, nil
+	return st, nil
 }
 
 func knownAction(name []byte) string {
@@ -310,99 +476,6 @@ func knownAction(name []byte) string {
 		return Gate
 	}
 	return ""
-}
-
-// wrong makes the error for a value of the wrong type.
-func (s *scanner) wrong(want string) error {
-	found := ""
-	switch c := s.peek(); {
-	case c == '"':
-		found = "a string"
-	case c == '{':
-		found = "an object"
-	case c == '[':
-		found = "an array"
-	case c == 't' || c == 'f':
-		found = "a boolean"
-	case c == 'n':
-		found = "null"
-	case c == '-' || '0' <= c && c <= '9':
-		found = "a number"
-	default:
-		return s.unexpected(want)
-	}
-	return fault.New(fault.StepInvalid, "%s is %s, and must be %s", s.member, found, want)
-}
-
-func (s *scanner) wantText(t *text) (err error) {
-	if s.peek() != '"' {
-		return s.wrong("a string")
-	}
-	t.raw, t.escaped, err = s.text()
-	return err
-}
-
-func (s *scanner) wantBool(to *bool) error {
-	switch s.peek() {
-	case 't':
-		*to = true
-		return s.word("true")
-	case 'f':
-		return s.word("false")
-	}
-	return s.wrong("true or false")
-}
-
-func (s *scanner) wantFloat(to *float64) error {
-	if c := s.peek(); c != '-' && (c < '0' || c > '9') {
-		return s.wrong("a number")
-	}
-	raw, err := s.number()
-	if err != nil {
-		return err
-	}
-	*to, err = strconv.ParseFloat(string(raw), 64)
-	if math.IsInf(*to, 0) {
-		return fault.New(fault.StepInvalid, "%s is a number too large for 64 bits", s.member)
-	}
-	return err
-}
-
-// raw reads one value of any kind and returns its text.
-func (s *scanner) raw() ([]byte, error) {
-	s.space()
-	start := s.at
-	if err := s.value(1); err != nil {
-		return nil, err
-	}
-	return s.src[start:s.at:s.at], nil
-}
-
-// coherence reads an object of numbers and returns its text.
-func (s *scanner) coherence() ([]byte, error) {
-	if s.peek() != '{' {
-		return nil, s.wrong("an object of numbers")
-	}
-	start, base := s.at, len(s.names)
-	more, err := s.openObject(2)
-	for more && err == nil {
-		if _, _, err = s.name(base); err != nil {
-			break
-		}
-		if c := s.peek(); c != '-' && (c < '0' || c > '9') {
-			err = fault.New(fault.StepInvalid, "channel_coherence has a member that is not a number, at byte %d", s.at+1)
-			break
-		}
-		var f float64
-		if err = s.wantFloat(&f); err != nil {
-			break
-		}
-		more, err = s.nextMember(base)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s.src[start:s.at:s.at], nil
 }
 
 // Bounds of what is remembered of unknown members: enough to tell a person

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/hex"
-	"hash/maphash"
+	"io"
 	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"carl.camp/carl/host/fault"
 )
@@ -139,7 +141,6 @@ func (s *Step) Validate() error {
 		}
 		size += len(f.value)
 	}
-	var room [32]nameRef
 	for _, f := range [...]struct {
 		member string
 		value  []byte
@@ -153,27 +154,32 @@ func (s *Step) Validate() error {
 		if size > MaxLine {
 			break
 		}
-		if !utf8.Valid(f.value) {
-			return fault.New(fault.StepInvalid, "%s is not valid UTF-8", f.member)
+		if deeper(f.value, MaxDepth-1) {
+			return fault.New(fault.StepInvalid, "%s: nested deeper than %d levels", f.member, MaxDepth-1)
 		}
-		sc := scanner{src: f.value, seed: maphash.MakeSeed(), member: f.member, names: room[:0]}
-		var err error
-		if f.member == memberCoherence {
-			_, err = sc.coherence()
-		} else {
-			err = sc.value(1)
+		if err := checkJSON(f.value); err != nil {
+			return syntaxError(f.value, f.member+": ", err)
 		}
-		if err != nil {
-			return err
-		}
-		if sc.peek(); sc.at < len(f.value) {
-			return sc.reject("something follows the JSON text, at byte %d", sc.at+1)
+		if f.member == memberCoherence && (jsontext.Value(f.value).Kind() != '{' || !allNumbers(bytes.TrimSpace(f.value))) {
+			return fault.New(fault.StepInvalid, "channel_coherence is not an object of numbers of 64 bits")
 		}
 	}
 	// A byte of a string becomes at most six, and all else of a step is
 	// below 1 KiB: only a step near the bound is written out to be measured.
 	if size > MaxLine || 6*size+1024 > MaxLine && len(s.AppendJSON(nil)) > MaxLine {
 		return fault.New(fault.StepInvalid, "the step is longer than %d bytes as a line", MaxLine)
+	}
+	return nil
+}
+
+// checkJSON reports what is wrong with text as one JSON text.
+func checkJSON(text []byte) error {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(text))
+	if err := dec.SkipValue(); err != nil {
+		return err
+	}
+	if _, err := dec.ReadToken(); err != io.EOF {
+		return &jsontext.SyntacticError{ByteOffset: dec.InputOffset(), Err: err}
 	}
 	return nil
 }
@@ -231,12 +237,17 @@ func appendText(dst []byte, name, value string) []byte {
 	return appendQuoted(appendMember(dst, name), value)
 }
 
-// appendFloat writes the shortest form that reads back the same.
+// appendFloat writes the shortest form that reads back the same, with an
+// exponent where ECMAScript would write one.
 func appendFloat(dst []byte, name string, f *float64) []byte {
 	if f == nil {
 		return dst
 	}
-	return strconv.AppendFloat(appendMember(dst, name), *f, 'g', -1, 64)
+	form := byte('f')
+	if abs := math.Abs(*f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+		form = 'e'
+	}
+	return strconv.AppendFloat(appendMember(dst, name), *f, form, -1, 64)
 }
 
 // appendRaw writes a JSON text. Line ends in one are white space, since
@@ -248,9 +259,11 @@ func appendRaw(dst []byte, name string, value []byte) []byte {
 	dst = appendMember(dst, name)
 	start := len(dst)
 	dst = append(dst, value...)
-	for i := range dst[start:] {
-		if c := dst[start+i]; c == '\n' || c == '\r' {
-			dst[start+i] = ' '
+	for _, end := range []byte("\n\r") {
+		rest := dst[start:]
+		for i := bytes.IndexByte(rest, end); i >= 0; i = bytes.IndexByte(rest, end) {
+			rest[i] = ' '
+			rest = rest[i+1:]
 		}
 	}
 	return dst

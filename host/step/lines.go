@@ -84,7 +84,7 @@ func (d *Decoder) next() (line []byte, long bool, err error) {
 		if i := bytes.IndexByte(d.buf[scanned:d.end], '\n'); i >= 0 {
 			line = d.buf[d.start : scanned+i]
 			d.start = scanned + i + 1
-			return d.whole(line, "\n")
+			return d.whole(line)
 		}
 		scanned = d.end
 		// Two bytes more than a line may have, for a CR that may prove to be
@@ -93,12 +93,14 @@ func (d *Decoder) next() (line []byte, long bool, err error) {
 			return d.skip()
 		}
 		if d.readErr != nil {
-			if d.start == d.end {
+			// What stands before an error may be half a line, and half a line
+			// may be a step that nobody wrote.
+			if d.start == d.end || d.readErr != io.EOF {
 				return nil, false, d.readErr
 			}
 			line = d.buf[d.start:d.end]
 			d.start = d.end
-			return d.whole(line, "")
+			return d.whole(line)
 		}
 		moved := d.fill()
 		scanned -= moved
@@ -106,7 +108,7 @@ func (d *Decoder) next() (line []byte, long bool, err error) {
 }
 
 // whole takes the CR off a line and checks its length.
-func (d *Decoder) whole(line []byte, end string) ([]byte, bool, error) {
+func (d *Decoder) whole(line []byte) ([]byte, bool, error) {
 	d.line++
 	body := bytes.TrimSuffix(line, []byte("\r"))
 	if len(body) > MaxLine {
