@@ -3,7 +3,6 @@ package wasm
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -104,13 +103,15 @@ type Plugin struct {
 	runtime  wazero.Runtime
 	cache    wazero.CompilationCache // nil without a folder
 	compiled wazero.CompiledModule
-	exports  exports
 	info     *meter.Info
 	warnings []string
 
 	pool      *pool
 	forwarder *Forwarder
-	closing   atomic.Bool
+	life      context.Context // ends when Close begins
+	end       context.CancelFunc
+	closeOnce sync.Once
+	closeErr  error // of closeOnce
 
 	mu    sync.Mutex
 	usage Usage // guarded by mu
