@@ -29,7 +29,10 @@
 package egress
 
 import (
+	"fmt"
+	"net"
 	"net/http"
+	"net/textproto"
 	"sync"
 	"time"
 
@@ -118,7 +121,6 @@ type Attempt struct {
 
 // Client sends what one plugin may send. It is safe for use by several goroutines.
 type Client struct {
-	plugin                  string
 	routes                  map[Origin]*route
 	maxRequest, maxResponse int64
 	timeout                 time.Duration
@@ -131,9 +133,86 @@ type Client struct {
 
 // route is one granted origin: the only way to it, and what goes with it.
 type route struct {
-	grant     Grant
+	dialer    *dialer
 	secrets   []Secret
 	transport *http.Transport
+}
+
+// New makes the client for one plugin. The error is a *[fault.Error]: with code
+// [fault.PluginGrantDenied] when a grant or a secret is not legal, with
+// [fault.ConfigInvalid] for Proxy and CAFile. Nothing is resolved or dialled.
+func New(cfg Config) (*Client, error) {
+	return newClient(cfg, net.DefaultResolver)
+}
+
+func newClient(cfg Config, resolver *net.Resolver) (*Client, error) {
+	proxy, err := parseProxy(cfg.Proxy)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := readRoots(cfg.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		routes:      map[Origin]*route{},
+		maxRequest:  bound(cfg.MaxRequest, DefaultMaxRequest),
+		maxResponse: bound(cfg.MaxResponse, DefaultMaxResponse),
+		timeout:     cfg.Timeout,
+		offline:     cfg.Offline,
+		observe:     cfg.Observe,
+	}
+	if c.timeout <= 0 {
+		c.timeout = DefaultTimeout
+	}
+	refused := func(format string, args ...any) (*Client, error) {
+		return nil, fault.New(fault.PluginGrantDenied, "plugin %s: %s", cfg.Plugin, fmt.Sprintf(format, args...))
+	}
+	for _, g := range cfg.Origins {
+		if g.Origin == (Origin{}) {
+			return refused("a grant without an origin")
+		}
+		if r := c.routes[g.Origin]; r != nil {
+			// Named twice, an origin has the wider of its grants.
+			r.dialer.grant.Private = r.dialer.grant.Private || g.Private
+			continue
+		}
+		d := &dialer{grant: g, resolver: resolver, offline: cfg.Offline}
+		c.routes[g.Origin] = &route{dialer: d, transport: newTransport(d, proxy, roots)}
+	}
+	for _, s := range cfg.Secrets {
+		if !SecretHeader(s.Header) {
+			return refused("secret %q may not travel in field %s", s.Name, quote(s.Header))
+		}
+		if err := CheckFormat(s.Format); err != nil {
+			return refused("secret %q: %v", s.Name, err)
+		}
+		if s.Value == nil {
+			return refused("secret %q has no value", s.Name)
+		}
+		r := c.routes[s.For]
+		if r == nil {
+			// Not granted, or no longer: then there is no request to put it in.
+			continue
+		}
+		for _, other := range r.secrets {
+			if textproto.CanonicalMIMEHeaderKey(other.Header) == textproto.CanonicalMIMEHeaderKey(s.Header) {
+				return refused("secrets %q and %q want the same field of %s", other.Name, s.Name, s.For)
+			}
+		}
+		r.secrets = append(r.secrets, s)
+	}
+	return c, nil
+}
+
+// maxBound is the most that a bound on a body may be set to; both bodies are held in memory.
+const maxBound = 64 << 20
+
+func bound(asked, otherwise int64) int64 {
+	if asked <= 0 {
+		return otherwise
+	}
+	return min(asked, maxBound)
 }
 
 // CloseIdle closes the connections that no request is using. The client stays usable.
@@ -141,8 +220,4 @@ func (c *Client) CloseIdle() {
 	for _, r := range c.routes {
 		r.transport.CloseIdleConnections()
 	}
-}
-
-func refused(format string, args ...any) *fault.Error {
-	return fault.New(fault.PluginGrantDenied, format, args...)
 }
