@@ -24,6 +24,7 @@ func mapSteps(ptr, n uint32) uint32 {
 		panic("carl sdk: no mapper is registered; call mapper.Register from init")
 	}
 	defer abi.Return()
+	signals.reset() // again, for a host that leaves post-return out
 	lift(abi.List[abi.Step](abi.Str{Ptr: ptr, Len: n}))
 	if err := registered(steps, &signals); err != nil {
 		message = err.Error()
