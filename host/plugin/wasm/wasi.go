@@ -182,7 +182,8 @@ func (s *wasiState) now(id uint32) (int64, bool) {
 	case id > 1:
 		return 0, false
 	case s.pure:
-		return s.clock, true
+		// The monotonic clock is one ahead: Go takes 0 for a clock that is broken.
+		return s.clock + int64(id), true
 	case id == 0:
 		return time.Now().Truncate(realClockStep).UnixNano(), true
 	default:
@@ -386,7 +387,7 @@ func (s *wasiState) until(sub []byte) (int64, uint64) {
 // longer than its call lasts.
 func (in *instance) sleep(nanos int64) {
 	if in.wasi.pure {
-		in.wasi.clock += min(nanos, math.MaxInt64-in.wasi.clock)
+		in.wasi.clock += min(nanos, math.MaxInt64-1-in.wasi.clock)
 		return
 	}
 	if nanos > 0 {
