@@ -1,7 +1,5 @@
 package meter
 
-import "carl.camp/carl/host/fault"
-
 // Version names the form of the rewriter's output. It is part of the name of
 // a compilation cache: bump it with every change that gives other bytes.
 const Version = "1"
@@ -97,16 +95,17 @@ type Info struct {
 // compiles. Errors are *fault.Error with [fault.PluginBadModule]. It may be
 // called from several goroutines.
 func Inspect(module []byte) (*Info, error) {
-	return nil, fault.New(fault.PluginBadModule, "not yet")
-}
-
-// Rewrite checks a core module as [Inspect] does and returns one that counts
-// fuel and stack, as the package comment lays down. The result depends on
-// the bytes, the config and [Version] alone. The Info describes the module as
-// it was given. Errors are *fault.Error with [fault.PluginBadModule]. It may be
-// called from several goroutines; it keeps no reference to module.
-func Rewrite(module []byte, cfg Config) ([]byte, *Info, error) {
-	return nil, nil, fault.New(fault.PluginBadModule, "not yet")
+	p, err := parse(module)
+	if err != nil {
+		return nil, err
+	}
+	f := new(flow)
+	for i := range p.bodies {
+		if err := f.analyze(p, i); err != nil {
+			return nil, err
+		}
+	}
+	return p.info, nil
 }
 
 // Balance returns the fuel that a value of the global [ExportState] holds.

@@ -1,0 +1,310 @@
+package meter
+
+// block is a basic block: a run of instructions that is entered at its head
+// alone and left at its tail alone, where calls do not count as leaving.
+// Blocks are numbered in the order of the code, so that every edge but those
+// back to a loop header leads to a higher number.
+type block struct {
+	head     int32 // index in flow.code of the instruction that it starts before
+	weight   int64 // cost of its instructions
+	edges    int32 // first of its edges in flow.edges, or -1
+	preds    int32 // edges that lead here, those back to a loop header not counted
+	header   bool  // a loop header that is jumped back to: a check stands here
+	calls    bool  // holds a call, or a bulk instruction
+	operands bool  // a loop header with parameters
+	exits    bool  // may leave the function from its tail
+	back     bool  // may jump back to a loop header from its tail
+}
+
+// edge is a way from one block to another. A way back to a loop header, or out
+// of the function, has no edge: it asks for no credit.
+type edge struct{ to, next int32 }
+
+// frame is one open construct.
+type frame struct {
+	op       code
+	height   int32 // operands below it
+	params   int32
+	results  int32
+	header   int32 // loop: its block
+	waiting  int32 // first edge, in flow.waiting, that leads to its end; -1 if none
+	dead     bool  // the code before it cannot be reached
+	ifBlock  int32 // if: the block that ends with the condition
+	hasElse  bool
+	assigned int32 // length of flow.assigned when it was opened
+}
+
+// flow is the control flow of one function. It is reused from function to function.
+type flow struct {
+	code    []instr
+	blocks  []block
+	edges   []edge
+	frames  []frame
+	waiting []edge // to: the block that jumps
+	current int32  // block that code is added to; -1 in dead code
+	height  int32  // operands on the stack
+
+	params, results int32
+	calls           []uint32 // functions called, with repeats
+	indirect        bool     // call_indirect
+	loops           bool     // any loop that is jumped back to
+	bulky           bool     // any instruction charged by its operand
+	references      []uint32 // ref.func
+	exitsByBranch   bool     // a conditional branch leads out of the function
+	err             error
+}
+
+// analyze decodes one function and lays out its control flow. It refuses
+// unknown instructions, indexes that do not exist, nesting past the limit and
+// code that does not close its blocks.
+func (f *flow) analyze(p *parsed, number int) error {
+	b := &p.bodies[number]
+	function := p.imported + number
+	sig := &p.types[p.funcs[function]]
+	*f = flow{code: f.code[:0], blocks: f.blocks[:0], edges: f.edges[:0], frames: f.frames[:0], waiting: f.waiting[:0],
+		calls: f.calls[:0], references: f.references[:0],
+		params: int32(len(sig.params)), results: int32(len(sig.results))}
+	locals := len(sig.params) + b.locals
+	c := &cursor{b: b.code, base: b.base, what: "the code section"}
+
+	f.frames = append(f.frames, frame{op: opBlock, results: f.results, waiting: -1})
+	f.open(0)
+	for c.err == nil && len(f.frames) > 0 {
+		in, s := c.instr()
+		if c.err != nil {
+			break
+		}
+		f.code = append(f.code, in)
+		f.step(c, p, in, s, locals)
+	}
+	if c.err == nil && c.left() != 0 {
+		c.fail("code after the end of a function")
+	}
+	return c.err
+}
+
+// open starts a block before the instruction that comes next.
+func (f *flow) open(preds int32) int32 {
+	f.current = int32(len(f.blocks))
+	f.blocks = append(f.blocks, block{head: int32(len(f.code)), edges: -1, preds: preds})
+	return f.current
+}
+
+func (f *flow) link(from, to int32) {
+	f.edges = append(f.edges, edge{to, f.blocks[from].edges})
+	f.blocks[from].edges = int32(len(f.edges) - 1)
+	f.blocks[to].preds++
+}
+
+// jump records a branch of the current block to a label.
+func (f *flow) jump(c *cursor, depth uint32, conditional bool) {
+	if int(depth) >= len(f.frames) {
+		c.fail("no label %d", depth)
+		return
+	}
+	target := &f.frames[len(f.frames)-1-int(depth)]
+	switch {
+	case f.current < 0:
+	case int(depth) == len(f.frames)-1:
+		f.blocks[f.current].exits = true
+		f.exitsByBranch = f.exitsByBranch || conditional
+	case target.op == opLoop:
+		f.blocks[target.header].header = true
+		f.blocks[f.current].back = true
+		f.loops = true
+	default:
+		f.waiting = append(f.waiting, edge{f.current, target.waiting})
+		target.waiting = int32(len(f.waiting) - 1)
+	}
+}
+
+// operands takes and gives operands.
+func (f *flow) operands(c *cursor, pops, pushes int32) {
+	if f.current < 0 {
+		return
+	}
+	if f.height-pops < f.frames[len(f.frames)-1].height {
+		c.fail("an instruction lacks operands")
+		return
+	}
+	f.height += pushes - pops
+}
+
+func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
+	live := f.current >= 0
+	if live && !in.op.free() {
+		f.blocks[f.current].weight++
+	}
+	f.operands(c, int32(s.pops), int32(s.pushes))
+	switch in.op {
+	case opBlock, opLoop, opIf:
+		params, results := int32(0), int32(0)
+		switch {
+		case in.arg == blockValue:
+			results = 1
+		case in.arg == blockEmpty:
+		case int(in.arg) >= len(p.types):
+			c.fail("no type %d", in.arg)
+		default:
+			params, results = int32(len(p.types[in.arg].params)), int32(len(p.types[in.arg].results))
+		}
+		if len(f.frames) > maxNesting {
+			c.err = refuse("has a function that nests more than %d blocks", maxNesting)
+		}
+		f.operands(c, params, params)
+		f.frames = append(f.frames, frame{op: in.op, height: f.height - params, params: params, results: results,
+			waiting: -1, dead: !live, ifBlock: f.current})
+		if !live {
+			return
+		}
+		if from := f.current; in.op != opBlock {
+			to := f.open(0)
+			f.link(from, to)
+			f.frames[len(f.frames)-1].header = to
+			f.blocks[to].operands = params > 0
+		}
+	case opElse:
+		top := &f.frames[len(f.frames)-1]
+		if top.op != opIf || top.hasElse {
+			c.fail("else without if")
+			return
+		}
+		top.hasElse = true
+		f.fall(c, top)
+		f.current = -1
+		if !top.dead {
+			f.height = top.height + top.params
+			f.link(top.ifBlock, f.open(0))
+		}
+	case opEnd:
+		f.close(c)
+	case opBr:
+		f.jump(c, in.arg, false)
+		f.current = -1
+	case opBrIf:
+		f.jump(c, in.arg, true)
+		if from := f.current; live {
+			f.link(from, f.open(0))
+		}
+	case opBrTable:
+		f.jumpTable(c, in)
+		f.current = -1
+	case opReturn:
+		if live {
+			f.blocks[f.current].exits = true
+		}
+		f.current = -1
+	case opUnreachable:
+		f.current = -1
+	case opCall:
+		if int(in.arg) >= len(p.funcs) {
+			c.fail("no function %d", in.arg)
+			return
+		}
+		f.call(c, &p.types[p.funcs[in.arg]])
+		if live {
+			f.calls = append(f.calls, in.arg)
+		}
+	case opCallIndirect:
+		if int(in.arg) >= len(p.types) {
+			c.fail("no type %d", in.arg)
+			return
+		}
+		f.call(c, &p.types[in.arg])
+		f.indirect = f.indirect || live
+	case opRefFunc:
+		if int(in.arg) >= len(p.funcs) {
+			c.fail("no function %d", in.arg)
+			return
+		}
+		f.references = append(f.references, in.arg)
+	case opMemoryInit, opMemoryCopy, opMemoryFill, opTableInit, opTableCopy, opTableFill, opTableGrow, opMemoryGrow:
+		f.bulky = true
+		if live {
+			f.blocks[f.current].calls = true
+		}
+	case opLocalGet, opLocalSet, opLocalTee:
+		if int(in.arg) >= locals {
+			c.fail("no local %d", in.arg)
+		}
+	case opGlobalGet, opGlobalSet:
+		if int(in.arg) >= len(p.globals) {
+			c.fail("no global %d", in.arg)
+		}
+	}
+}
+
+func (f *flow) call(c *cursor, sig *signature) {
+	f.operands(c, int32(len(sig.params)), int32(len(sig.results)))
+	if f.current >= 0 {
+		f.blocks[f.current].calls = true
+	}
+}
+
+// jumpTable records every target of a br_table, default included, once.
+func (f *flow) jumpTable(c *cursor, in instr) {
+	labels := &cursor{b: c.b[:in.end], pos: int(in.at) + 1, base: c.base, what: c.what}
+	labels.u32()
+	seen := [(maxNesting + 64) / 64]uint64{}
+	for range in.arg + 1 {
+		depth := labels.u32()
+		if int(depth) >= len(f.frames) {
+			c.fail("no label %d", depth)
+			return
+		}
+		if seen[depth/64]&(1<<(depth%64)) == 0 {
+			seen[depth/64] |= 1 << (depth % 64)
+			f.jump(c, depth, true)
+		}
+	}
+}
+
+// fall lets the code before an else or end run into the end of its construct.
+func (f *flow) fall(c *cursor, top *frame) {
+	if f.current < 0 {
+		return
+	}
+	if f.height != top.height+top.results {
+		c.fail("a block ends with %d operands, not %d", f.height-top.height, top.results)
+		return
+	}
+	f.waiting = append(f.waiting, edge{f.current, top.waiting})
+	top.waiting = int32(len(f.waiting) - 1)
+}
+
+// close ends the innermost construct.
+func (f *flow) close(c *cursor) {
+	top := f.frames[len(f.frames)-1]
+	f.frames = f.frames[:len(f.frames)-1]
+	if len(f.frames) == 0 {
+		if f.current >= 0 {
+			f.blocks[f.current].exits = true
+			if f.height != f.results {
+				c.fail("a function ends with %d operands, not %d", f.height, f.results)
+			}
+		}
+		return
+	}
+	if top.op == opIf && !top.hasElse && !top.dead {
+		// Without an else, the condition's block leads to the end as well.
+		f.waiting = append(f.waiting, edge{top.ifBlock, top.waiting})
+		top.waiting = int32(len(f.waiting) - 1)
+	}
+	if top.op != opIf && top.waiting < 0 && f.current >= 0 {
+		// No branch leads here: the block goes on.
+		if f.height != top.height+top.results {
+			c.fail("a block ends with %d operands, not %d", f.height-top.height, top.results)
+		}
+		return
+	}
+	f.fall(c, &top)
+	f.current = -1
+	f.height = top.height + top.results
+	if top.waiting < 0 {
+		return
+	}
+	merged := f.open(0)
+	for w := top.waiting; w >= 0; w = f.waiting[w].next {
+		f.link(f.waiting[w].to, merged)
+	}
+}
