@@ -112,12 +112,8 @@ func (p *Plugin) instantiate(ctx context.Context) (*instance, error) {
 		in.linear.Free()
 		return nil, err
 	}
-	in.mod, in.mem = mod, mod.Memory()
 	in.state = mod.ExportedGlobal(meter.ExportState).(api.MutableGlobal)
-	in.realloc = mod.ExportedFunction(reallocName)
-	for _, e := range exportsOf(p.cfg.World) {
-		in.funcs = append(in.funcs, guestFunc{call: mod.ExportedFunction(e.name), post: mod.ExportedFunction(postPrefix + e.name)})
-	}
+	in.bind(mod)
 	if start := mod.ExportedFunction(initializeName); start != nil {
 		err = in.call(start, in.stack[:])
 	}
@@ -129,6 +125,15 @@ func (p *Plugin) instantiate(ctx context.Context) (*instance, error) {
 	}
 	in.initial = in.mem.Size()
 	return in, nil
+}
+
+// bind finds what the link check saw to be there.
+func (in *instance) bind(mod api.Module) {
+	in.mod, in.mem = mod, mod.Memory()
+	in.realloc = mod.ExportedFunction(reallocName)
+	for _, e := range exportsOf(in.p.cfg.World) {
+		in.funcs = append(in.funcs, guestFunc{call: mod.ExportedFunction(e.name), post: mod.ExportedFunction(postPrefix + e.name)})
+	}
 }
 
 // begin starts the account of one call of the host.
