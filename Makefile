@@ -44,8 +44,8 @@ check:
 fuzz:
 	@sh .ci/fuzz "$(GO)" "$(FUZZ)"
 
-bench: plugins
-	$(GO) run ./host/bench -bench '$(BENCH)' -json bin/bench.json
+bench: build
+	$(GO) run -C host/bench . -bench '$(BENCH)' -json ../../bin/bench.json
 
 demo: build
 	@$(GO) run ./examples/demo $(BIN)

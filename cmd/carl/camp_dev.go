@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"carl.camp/carl/host/camp/standin"
+	"carl.camp/carl/host/fault"
+)
+
+type campDevOptions struct {
+	listen   string
+	anywhere bool
+	data     string
+	token    string
+	tier     string
+	faults   string
+	seed     uint64
+	slow     time.Duration
+	quiet    bool
+	json     bool
+}
+
+func (a *app) campDevCmd() *cobra.Command {
+	var o campDevOptions
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a strict local stand-in of the platform",
+		Long: `Runs a stand-in of the platform on this machine until it is interrupted. It
+prints its URL and its token first, each on a line of its own, keeps what it
+receives, in memory or with --data in files, and refuses what the platform would
+refuse. With --fault it misbehaves on request.`,
+		Example: `  carl camp dev --data platform
+  carl camp dev --fault 429:0.1,500:0.05,reset:0.05,slow:0.1`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.campDev(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "listen on this `ADDRESS`; port 0 takes a free one")
+	f.BoolVar(&o.anywhere, "listen-anywhere", false, "allow --listen to name an address that is not loopback")
+	f.StringVar(&o.data, "data", "", "keep what is received, and the token, in `DIR`")
+	f.StringVar(&o.token, "token", "", "the bearer `TOKEN` to ask for (default: a random one, or the one in --data)")
+	f.StringVar(&o.tier, "tier", "", "the `TIER` that the token's owner has paid for (default free)")
+	f.StringVar(&o.faults, "fault", "", "misbehave with these `PROBABILITIES`, such as 429:0.1,reset:0.05")
+	f.Uint64Var(&o.seed, "seed", 0, "make the faults repeatable")
+	f.DurationVar(&o.slow, "slow", 2*time.Second, "how long the fault slow waits")
+	f.BoolVar(&o.quiet, "quiet", false, "do not print a line for each request")
+	f.BoolVar(&o.json, "json", false, "print URL and token as one JSON object")
+	return cmd
+}
+
+func (a *app) campDev(ctx context.Context, o campDevOptions) error {
+	faults, err := standin.ParseFaults(o.faults)
+	if err != nil {
+		return err
+	}
+	server, err := standin.New(standin.Options{
+		DataDir: o.data, Token: o.token, Tier: o.tier,
+		Faults: faults, Seed: o.seed, Slow: o.slow,
+		Anywhere: o.anywhere,
+		Log: func(r standin.Request) {
+			if !o.quiet {
+				a.logRequest(r)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	url, err := server.Start(o.listen)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		err = writeJSON(a.stdout, struct {
+			Schema string `json:"schema"`
+			URL    string `json:"url"`
+			Token  string `json:"token"`
+		}{"carl.camp.dev/1", url, server.Token()})
+	} else {
+		_, err = fmt.Fprintf(a.stdout, "url:   %s\ntoken: %s\n", url, server.Token())
+		fmt.Fprintf(a.stderr, "hint: export CARL_CAMP_URL=%s, then `carl camp login`; Ctrl-C stops the stand-in\n", url)
+	}
+	if err != nil {
+		return fault.New(fault.IO, "standard output: %w", err)
+	}
+	<-ctx.Done()
+
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), interruptGrace/2)
+	defer cancel()
+	if err := server.Shutdown(stopping); err != nil && stopping.Err() == nil {
+		return err
+	}
+	s := server.Summary()
+	fmt.Fprintf(a.stderr, "carl: the stand-in held %s after %s\n", count(s.Signals, "signal"), count(s.Requests, "request"))
+	return nil
+}
+
+// logRequest prints a line for a request: what it was, how it ended, and which
+// fault was played.
+func (a *app) logRequest(r standin.Request) {
+	answer := fmt.Sprint(r.Status)
+	if r.Status == 0 {
+		answer = "no answer"
+	}
+	line := fmt.Sprintf("%s %s %s %s %s", r.Time.UTC().Format(time.TimeOnly), r.Method, r.Path, answer, r.Took.Round(100*time.Microsecond))
+	if r.Events > 0 {
+		line += ", " + count(r.Events, "event")
+	}
+	if r.Fault != "" {
+		line += ", fault " + r.Fault
+	}
+	fmt.Fprintln(a.stderr, printable(line))
+}

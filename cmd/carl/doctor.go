@@ -1,0 +1,79 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"carl.camp/carl/host"
+	"carl.camp/carl/host/fault"
+)
+
+func (a *app) doctorCmd() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check everything that can be wrong, and name the command that mends it",
+		Long: `Checks the home, the config, consent, credentials, the spool, every destination
+and every plugin, without touching the network and without changing anything. The
+exit status is 1 when a check fails; a warning does not fail.`,
+		Example: "  carl doctor --json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			checks := host.Doctor(cmd.Context(), host.Options{Home: a.home, Log: a.logger(), Offline: a.offline})
+			return a.printChecks(checks, asJSON)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	return cmd
+}
+
+func (a *app) printChecks(checks []host.Check, asJSON bool) error {
+	failed := 0
+	for _, c := range checks {
+		if c.Status == host.CheckFail {
+			failed++
+		}
+	}
+	if asJSON {
+		type row struct {
+			Name   string `json:"name"`
+			Status string `json:"status"`
+			Detail string `json:"detail"`
+			Fix    string `json:"fix,omitempty"`
+		}
+		rows := make([]row, 0, len(checks))
+		for _, c := range checks {
+			rows = append(rows, row{c.Name, string(c.Status), c.Detail, c.Fix})
+		}
+		if err := writeJSON(a.stdout, struct {
+			Schema string `json:"schema"`
+			OK     bool   `json:"ok"`
+			Checks []row  `json:"checks"`
+		}{"carl.doctor/1", failed == 0, rows}); err != nil {
+			return err
+		}
+	} else {
+		var rows [][]string
+		for _, c := range checks {
+			detail := c.Detail
+			if c.Fix != "" {
+				detail += "; " + c.Fix
+			}
+			rows = append(rows, []string{c.Name, string(c.Status), detail})
+		}
+		table(a.stdout, []string{"CHECK", "STATUS", "DETAIL, AND WHAT MENDS IT"}, rows)
+		fmt.Fprintln(a.stdout, verdict(failed))
+	}
+	if failed > 0 {
+		return fault.New(fault.DoctorFailed, "%s failed", count(failed, "check"))
+	}
+	return nil
+}
+
+func verdict(failed int) string {
+	if failed == 0 {
+		return "all is well"
+	}
+	return count(failed, "check") + " failed"
+}
