@@ -94,7 +94,8 @@ type Grants struct {
 	Net []string
 	// Files is the absolute path of the folder to append below.
 	Files *string
-	// Secrets are names; see [Secrets].
+	// Secrets are names, with "@" and an origin behind those that go to that
+	// origin alone; see [Home.Secrets].
 	Secrets []string
 	// Env are names of environment variables, for native plugins.
 	Env []string

@@ -148,11 +148,12 @@ func (d configDecoder) grants(n *yamltree.Node) Grants {
 		yamltree.Field{Name: "secrets", Read: func(n *yamltree.Node) {
 			g.Secrets = []string{}
 			d.Items(n, maxGrants, func(n *yamltree.Node) {
-				name := d.text(n)
+				secret := d.text(n)
+				name, _, _ := strings.Cut(secret, "@")
 				if CheckSecretName(name) != nil {
 					d.Refuse(n.Pos, "%s is not the name of a secret ([a-z0-9-])", yamltree.Quote(name))
 				}
-				g.Secrets = append(g.Secrets, name)
+				g.Secrets = append(g.Secrets, secret)
 			})
 		}},
 		yamltree.Field{Name: "env", Read: func(n *yamltree.Node) {
@@ -257,7 +258,7 @@ func (d configDecoder) path(n *yamltree.Node) string {
 	if d.Err() != nil {
 		return ""
 	}
-	path, err := expandTilde(s)
+	path, err := Expand(s)
 	if err != nil {
 		d.Refuse(n.Pos, "%s: %v", yamltree.Quote(s), err)
 		return ""

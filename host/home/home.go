@@ -116,7 +116,7 @@ func Locate(flag string) (string, error) {
 	if dir == "" {
 		dir = filepath.Join("~", ".carl")
 	}
-	dir, err := expandTilde(dir)
+	dir, err := Expand(dir)
 	if err == nil {
 		dir, err = filepath.Abs(dir)
 	}
@@ -209,8 +209,8 @@ func unusable(path string, err error) error {
 	return fault.New(code, "the home cannot be used: %w", err).WithHint(hint, filepath.Dir(path))
 }
 
-// expandTilde replaces a leading ~ or ~/ by the user's folder.
-func expandTilde(path string) (string, error) {
+// Expand replaces a leading ~ or ~/ of path by the user's folder.
+func Expand(path string) (string, error) {
 	rest, ok := strings.CutPrefix(path, "~")
 	if !ok || rest != "" && !os.IsPathSeparator(rest[0]) {
 		return path, nil
