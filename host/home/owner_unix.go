@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// modesCount tells that owner and mode keep others out.
+const modesCount = true
+
 // ownedByUs compares with the effective user. Root gets no exemption: files
 // that root leaves in a user's home would lock the user out of it.
 func ownedByUs(info fs.FileInfo) (uid uint32, ours bool) {
