@@ -26,7 +26,11 @@ func mapSteps(ptr, n uint32) uint32 {
 	defer abi.Return()
 	signals.reset() // again, for a host that leaves post-return out
 	lift(abi.List[abi.Step](abi.Str{Ptr: ptr, Len: n}))
-	if err := registered(steps, &signals); err != nil {
+	signals.list = sized(signals.list, len(steps))[:0]
+	err := registered(steps, &signals)
+	signals.finish()
+	abi.Took(signals.allocated)
+	if err != nil {
 		message = err.Error()
 		result = abi.MapResult{Err: 1, Str: abi.ToStr(message)}
 		return abi.Addr(&result)
@@ -44,11 +48,18 @@ func postMapSteps(uint32) {
 	abi.Release()
 }
 
-func lift(list []abi.Step) {
-	if cap(steps) < len(list) || cap(steps) > keepSignals && len(list) <= keepSignals {
-		steps = make([]Step, len(list))
+// sized returns a list of n elements: the one that is there, unless it is too
+// short, or so long that it is better given back.
+func sized[T any](list []T, n int) []T {
+	if cap(list) < n || cap(list) > keepSignals && n <= keepSignals {
+		list = make([]T, n)
+		abi.Took(n * int(unsafe.Sizeof(list[0])))
 	}
-	steps = steps[:len(list)]
+	return list[:n]
+}
+
+func lift(list []abi.Step) {
+	steps = sized(steps, len(list))
 	for i := range list {
 		r, s := &list[i], &steps[i]
 		s.ID = abi.String(r.ID)
@@ -79,18 +90,14 @@ func option(o *abi.OptF64) Option[float64] {
 // lower writes the records of the collected signals. The strings they point
 // to stay referenced by signals until post-return.
 func lower() {
-	signals.finish()
-	if cap(records) < len(signals.list) || cap(records) > keepSignals && len(signals.list) <= keepSignals {
-		records = make([]abi.Signal, len(signals.list))
-	}
-	records = records[:len(signals.list)]
-	data := signals.object.Bytes()
-	base := uint32(uintptr(unsafe.Pointer(unsafe.SliceData(data))))
+	records = sized(records, len(signals.list))
 	for i := range records {
-		p, r := &signals.list[i], &records[i]
-		r.Step = uint32(p.step)
-		r.Type = abi.ToStr(p.kind)
-		r.Subject = abi.ToOption(p.subject)
-		r.Data = abi.Str{Ptr: base + uint32(p.start), Len: uint32(p.end - p.start)}
+		p := &signals.list[i]
+		records[i] = abi.Signal{
+			Step:    uint32(p.step),
+			Type:    abi.ToStr(p.kind),
+			Subject: abi.ToOption(p.subject),
+			Data:    abi.ToList(p.data),
+		}
 	}
 }

@@ -81,45 +81,80 @@ var registered Func // set by Register, in init
 type Signals struct {
 	object json.Object
 	list   []pending
+	// start and capacity are those of the object's memory when the last
+	// signal began.
+	start, capacity int
+	// allocated counts the bytes that writing has taken anew in this batch.
+	allocated int
 }
 
-// pending is a signal whose data is still an extent of the object's buffer,
-// which may move while it grows.
+// pending is a signal with its data where it was written.
 type pending struct {
 	step          int
 	kind, subject string
-	start, end    int
+	data          []byte
 }
+
+const (
+	// firstChunk and lastChunk bound the pieces of memory that data is
+	// written to, each twice as large as the one before. A full piece stays
+	// where it is: one that moved to grow would leave all its earlier sizes
+	// behind. A mapper whose batches fill no more than the last one allocates nothing.
+	firstChunk = 64 << 10
+	lastChunk  = 1 << 20
+	// room is what a piece must have left for a signal to begin in it: the
+	// usual signal fits, and what is left unused is little.
+	room = 4 << 10
+	// keepSignals bounds the list that is kept for the next call: more
+	// signals than a usual batch has.
+	keepSignals = 4 << 10
+)
 
 // Start begins a signal whose data is a JSON object, and returns the object
 // for its members to be written. It is closed by the next Start or Add, or at
 // the end of the batch.
 func (s *Signals) Start(step int, kind, subject string) *json.Object {
-	s.finish()
-	s.list = append(s.list, pending{step: step, kind: kind, subject: subject, start: len(s.object.Bytes()), end: -1})
+	s.begin(step, kind, subject)
 	s.object.Open()
 	return &s.object
 }
 
 // Add takes a whole signal. Its Data, which must be one JSON text, is copied.
 func (s *Signals) Add(sig Signal) {
-	s.finish()
-	start := len(s.object.Bytes())
+	s.begin(sig.Step, sig.Type, sig.Subject)
 	s.object.Value(sig.Data)
-	s.list = append(s.list, pending{sig.Step, sig.Type, sig.Subject, start, len(s.object.Bytes())})
 }
 
-// finish ends the signal that Start began.
+func (s *Signals) begin(step int, kind, subject string) {
+	s.finish()
+	chunk := s.object.Bytes()
+	if cap(chunk)-len(chunk) < room {
+		chunk = make([]byte, 0, min(max(2*cap(chunk), firstChunk), lastChunk))
+		s.object = json.NewObject(chunk)
+		s.allocated += cap(chunk)
+	}
+	s.start, s.capacity = len(chunk), cap(chunk)
+	s.list = append(s.list, pending{step: step, kind: kind, subject: subject})
+}
+
+// finish ends the signal that was begun last.
 func (s *Signals) finish() {
-	if n := len(s.list); n > 0 && s.list[n-1].end < 0 {
+	if len(s.list) == 0 {
+		return
+	}
+	if p := &s.list[len(s.list)-1]; p.data == nil {
 		s.object.CloseAll()
-		s.list[n-1].end = len(s.object.Bytes())
+		chunk := s.object.Bytes()
+		p.data = chunk[s.start:]
+		if cap(chunk) != s.capacity {
+			s.allocated += cap(chunk)
+		}
 	}
 }
 
 // reset forgets the batch and keeps its memory, unless that has grown large.
 func (s *Signals) reset() {
-	if cap(s.object.Bytes()) > keepBytes {
+	if cap(s.object.Bytes()) > lastChunk {
 		s.object = json.Object{}
 	}
 	if cap(s.list) > keepSignals {
@@ -128,14 +163,8 @@ func (s *Signals) reset() {
 	s.object.Reset()
 	clear(s.list)
 	s.list = s.list[:0]
+	s.allocated = 0
 }
-
-const (
-	// keepBytes and keepSignals bound what stays allocated between calls:
-	// more than usual batches need, and little beside 64 MiB.
-	keepBytes   = 4 << 20
-	keepSignals = 4 << 10
-)
 
 // Map runs f over steps and returns the signals in memory of their own: what
 // a test of a mapper calls.
@@ -145,10 +174,9 @@ func Map(f Func, steps []Step) ([]Signal, error) {
 		return nil, err
 	}
 	out.finish()
-	text := string(out.object.Bytes())
 	list := make([]Signal, len(out.list))
 	for i, p := range out.list {
-		list[i] = Signal{p.step, p.kind, p.subject, text[p.start:p.end]}
+		list[i] = Signal{p.step, p.kind, p.subject, string(p.data)}
 	}
 	return list, nil
 }

@@ -12,7 +12,11 @@ const (
 	// keepSize is the largest chunk that a mapper's arena keeps for the next
 	// call: more than a batch of usual steps needs, and little beside the
 	// memory limit. What a rare giant batch took goes back to the collector.
-	keepSize = 4 << 20
+	keepSize = 1 << 20
+	// collectAfter is how much may be taken anew before the collector is
+	// called. Left to its own pace it comes too late: it has one thread, in
+	// which it runs only between calls, and by a clock that stands still.
+	collectAfter = 4 << 20
 )
 
 // An arena holds what the host writes into this instance during one call. The
@@ -23,6 +27,8 @@ type arena struct {
 	free   []uint64
 	// returned says that the call's function has answered.
 	returned bool
+	// taken counts the bytes that came from Go since the last collection.
+	taken int
 }
 
 // memory is the one arena: an instance is one thread, and carries one call at a time.
@@ -59,6 +65,7 @@ func (a *arena) alloc(size uint32) unsafe.Pointer {
 	if words > len(a.free) {
 		a.free = make([]uint64, max(words, chunkSize/8))
 		a.chunks = append(a.chunks, a.free)
+		a.taken += 8 * len(a.free)
 	}
 	p := unsafe.Pointer(&a.free[0])
 	a.free = a.free[words:]
@@ -69,9 +76,12 @@ func (a *arena) alloc(size uint32) unsafe.Pointer {
 // post-return, ends the call.
 func Return() { memory.returned = true }
 
+// Took tells the arena that a call has allocated size bytes elsewhere.
+func Took(size int) { memory.taken += size }
+
 // Release ends a call: what the host wrote for it may go. It yields, because
 // the collector of a Go program that is only ever called, and never waits,
-// gets no other chance to run.
+// gets no other chance to run; and it collects when much is to be collected.
 func Release() {
 	memory.returned = false
 	var kept []uint64
@@ -86,6 +96,10 @@ func Release() {
 	memory.chunks, memory.free = memory.chunks[:0], kept
 	if kept != nil {
 		memory.chunks = append(memory.chunks, kept)
+	}
+	if memory.taken >= collectAfter {
+		memory.taken = 0
+		runtime.GC()
 	}
 	runtime.Gosched()
 }
