@@ -1,0 +1,171 @@
+package sync
+
+import (
+	"context"
+
+	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/spool"
+	"carl.camp/carl/host/step"
+	"carl.camp/carl/host/world"
+)
+
+// cursor is where reading a slot goes on, and where it ends: at what was there
+// when the lane was loaded, so that a busy recorder does not keep one sync
+// going for ever.
+type cursor struct {
+	slot      int
+	next, end uint64
+}
+
+// prepared is one record, or one dead letter, on its way into a window.
+type prepared struct {
+	place   place
+	epoch   uint32
+	payload []byte    // the step as recorded; nil where there is nothing to map
+	step    step.Step // of payload, unless it was refused
+	events  []world.Event
+	refused *fault.Error // why it became a dead letter instead
+}
+
+// size is what it adds to a window.
+func (p *prepared) size() int {
+	if p.refused != nil {
+		return len(p.payload)
+	}
+	n := 0
+	for _, e := range p.events {
+		n += len(e.Body)
+	}
+	return n
+}
+
+// prepare maps the next batch into the queue, and reports whether there was one.
+func (l *lane) prepare(ctx context.Context) (more bool, stop halt, err error) {
+	if len(l.read) == 0 {
+		if l.read = l.nextLetters(); len(l.read) == 0 {
+			if l.read, err = l.nextRecords(); err != nil || len(l.read) == 0 {
+				return false, halt{}, err
+			}
+		}
+	}
+	if stop := l.mapRead(ctx); stop.kind != goOn {
+		return false, stop, nil
+	}
+	l.queue, l.read = l.read, nil
+	return true, halt{}, nil
+}
+
+// nextRecords reads a batch of records, from one slot after the other. Those
+// that are not due are in it, with nothing to map.
+func (l *lane) nextRecords() ([]prepared, error) {
+	for len(l.cursors) > 0 {
+		c := l.cursors[0]
+		entries, next, err := l.o.Spool.Read(c.slot, c.next, MaxBatchSteps, MaxBatchBytes)
+		if err != nil {
+			return nil, err
+		}
+		gone := c.next
+		if n := len(entries); n > 0 {
+			gone = entries[n-1].Seq + 1
+		}
+		if gone < next {
+			l.state.Settle(c.slot, gone, next)
+		}
+
+		// The slots take turns, so that no busy one holds up the others.
+		copy(l.cursors, l.cursors[1:])
+		l.cursors = l.cursors[:len(l.cursors)-1]
+		if more := next < c.end && next > c.next; more {
+			l.cursors = append(l.cursors, cursor{c.slot, next, c.end})
+		}
+		if batch := l.undecided(entries); len(batch) > 0 {
+			return batch, nil
+		}
+	}
+	return nil, nil
+}
+
+// undecided leaves out what is settled or in flight already.
+func (l *lane) undecided(entries []spool.Entry) []prepared {
+	batch := make([]prepared, 0, len(entries))
+	for _, e := range entries {
+		if l.held[e.Pos] || l.state.Settled(e.Pos) {
+			continue
+		}
+		p := prepared{place: recordPlace(e), epoch: e.Epoch}
+		if l.due(e.Epoch) {
+			p.payload = e.Payload
+		}
+		batch = append(batch, p)
+	}
+	return batch
+}
+
+// nextLetters takes a batch of the dead letters that are to be tried again: a
+// step is mapped anew, an event goes out with the bytes that it has.
+func (l *lane) nextLetters() []prepared {
+	var batch []prepared
+	size := 0
+	for len(l.letters) > 0 && len(batch) < MaxBatchSteps && size < MaxBatchBytes {
+		letter := l.letters[0]
+		l.letters = l.letters[1:]
+		p := prepared{place: place{letter: letter.ID}, epoch: letter.Epoch}
+		if letter.Event != nil {
+			event, err := eventOf(letter)
+			if err != nil {
+				continue // it stays on file as it is, for a person to see
+			}
+			p.events = []world.Event{event}
+		} else {
+			p.payload = letter.Step
+		}
+		size += len(letter.Event) + len(letter.Step)
+		batch = append(batch, p)
+	}
+	return batch
+}
+
+// mapRead maps what was read, and leaves it all as it was when it cannot.
+func (l *lane) mapRead(ctx context.Context) halt {
+	var steps []step.Step
+	var of []int // of[i] is the index in read of steps[i]
+	for i := range l.read {
+		p := &l.read[i]
+		if p.payload == nil || p.refused != nil {
+			continue
+		}
+		s, err := step.Decode(p.payload)
+		if err != nil {
+			p.refused = fault.New(fault.SyncEventRefused, "the spool holds what is not a step: %w", err)
+			continue
+		}
+		p.step = s
+		steps, of = append(steps, s), append(of, i)
+	}
+	if len(steps) == 0 {
+		return halt{}
+	}
+	if stop := l.plugins(ctx); stop.kind != goOn {
+		return stop
+	}
+	events, refused, err := Map(ctx, l.mapper, steps, Sealing{Source: l.o.Source, Redactor: l.o.Redactor})
+	if err != nil {
+		return l.failed(ctx, err)
+	}
+	for len(events) > 0 {
+		n := 1
+		for n < len(events) && events[n].Step == events[0].Step {
+			n++
+		}
+		p := &l.read[of[events[0].Step]]
+		p.events = make([]world.Event, n)
+		for i := range n {
+			p.events[i] = events[i].Event
+		}
+		events = events[n:]
+	}
+	for _, r := range refused {
+		l.read[of[r.Step]].refused = r.Err
+	}
+	return halt{}
+}

@@ -1,0 +1,223 @@
+package sync
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/step"
+)
+
+// maxCounted bounds the steps that are mapped only to be counted, to what
+// takes well under a second with the bundled mapper.
+const maxCounted = 16_384
+
+// LaneState is what a destination is doing.
+type LaneState string
+
+// The states of a destination.
+const (
+	OK         LaneState = "ok"
+	BackingOff LaneState = "backing_off" // NotBefore says until when
+	Paused     LaneState = "paused"      // until the user does what Hint says
+	Disabled   LaneState = "disabled"    // there is no consent
+)
+
+// Report is what waits where, and why.
+type Report struct {
+	// Busy says that another sync was at work, and that this one did nothing.
+	Busy         bool
+	Destinations []DestinationStatus // as configured
+	Tasks        []TaskStatus
+}
+
+// DestinationStatus is the part of a Report about one destination.
+type DestinationStatus struct {
+	Name  string
+	State LaneState
+	// Code, Reason and Hint say in words why State is not OK, or why something
+	// is pending, and which command helps; "" where there is nothing to say.
+	Code         fault.Code
+	Reason, Hint string
+	// Pending counts the due signals without a final answer. A step that no
+	// mapper has seen yet counts as one; there are Unmapped of these, and
+	// where Unmapped is 0 Pending is exact. See [Options.Exact].
+	Pending, Unmapped uint64
+	// Acknowledged counts the signals that the destination took since it is configured.
+	Acknowledged uint64
+	DeadLetters  int
+	// NotBefore is when a destination that is backing off is tried again.
+	NotBefore time.Time
+}
+
+// TaskStatus is how a Task ended.
+type TaskStatus struct {
+	Name string
+	Err  error
+}
+
+// Drained reports whether nothing is pending anywhere.
+func (r Report) Drained() bool {
+	for _, d := range r.Destinations {
+		if d.Pending > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Status reports without sending anything, and without the sync lock. It loads
+// a mapper only with [Options.Exact], and only where steps wait.
+func Status(ctx context.Context, o Options) (Report, error) {
+	o.serialize()
+	var report Report
+	var trouble errorList
+	for i := range o.Destinations {
+		l := newLane(&o, &o.Destinations[i])
+		mode := runMode{letters: true, readOnly: true}
+		trouble.add(l.load(mode))
+		status, err := l.report(ctx)
+		trouble.add(err)
+		report.Destinations = append(report.Destinations, status)
+	}
+	return report, trouble.join()
+}
+
+// report puts the lane into words. Beside an error it says what it knows.
+func (l *lane) report(ctx context.Context) (DestinationStatus, error) {
+	status := DestinationStatus{Name: l.dest.Name, State: OK}
+	st := l.state
+	if st == nil {
+		status.State = BackingOff
+		status.Reason = "its files could not be read"
+		status.Hint = "run `carl doctor`"
+		return status, nil
+	}
+	status.Acknowledged = st.Acknowledged
+	status.DeadLetters = l.deadCount
+	status.Code, status.Reason, status.Hint = fault.Code(st.Code), st.Reason, st.Hint
+
+	var err error
+	status.Pending, status.Unmapped, err = l.pending(ctx)
+	switch {
+	case !l.granted:
+		status.State, status.Code = Disabled, ""
+		status.Reason, status.Hint = l.o.Withheld, l.o.WithheldHint
+		if status.Reason == "" {
+			status.Reason, status.Hint = "telemetry consent is not given", "run `carl consent grant telemetry`"
+		}
+	case st.Paused:
+		status.State = Paused
+	case st.NotBefore.After(l.o.now()):
+		status.State = BackingOff
+		status.NotBefore = st.NotBefore
+		if status.Hint == "" {
+			status.Hint = "carl tries again by itself; `carl sync --watch` waits for it"
+		}
+	case status.Pending > 0 && status.Reason == "":
+		status.Reason, status.Hint = "not sent yet", "run `carl sync`"
+	case status.Pending == 0 && status.DeadLetters > 0:
+		status.Reason, status.Hint = fmt.Sprintf("%d dead letters", status.DeadLetters), "run `carl dlq list`"
+	case status.Pending == 0:
+		status.Code, status.Reason, status.Hint = "", "", ""
+	}
+	return status, err
+}
+
+// pending counts what has no final answer: what is fixed or mapped exactly,
+// what is only recorded by mapping it where that was asked for.
+func (l *lane) pending(ctx context.Context) (signals, unmapped uint64, err error) {
+	for _, f := range l.flight {
+		if l.due(f.epoch) {
+			signals++
+		}
+	}
+	count := counter{lane: l, ctx: ctx}
+	defer count.close()
+	add := func(batch []prepared) {
+		n, exact := count.batch(batch)
+		signals += uint64(n)
+		if !exact {
+			unmapped += uint64(n)
+		}
+	}
+	for len(l.letters) > 0 {
+		add(l.nextLetters())
+	}
+	for {
+		batch, err := l.nextRecords()
+		if err != nil {
+			return signals, unmapped, err
+		}
+		if len(batch) == 0 {
+			return signals, unmapped, nil
+		}
+		add(batch)
+	}
+}
+
+// counter counts signals by mapping, for as long as that is possible and allowed.
+type counter struct {
+	lane   *lane
+	ctx    context.Context
+	mapper Mapper
+	closer io.Closer
+	mapped int
+	gaveUp bool
+}
+
+// batch returns how many signals become of a batch, or how many steps of it
+// are due, and which of the two it is.
+func (c *counter) batch(batch []prepared) (n int, exact bool) {
+	var steps []step.Step
+	due := 0
+	for _, p := range batch {
+		n += len(p.events)
+		if p.payload == nil {
+			continue
+		}
+		due++
+		if c.gaveUp || !c.lane.o.Exact || c.lane.dest.LoadMapper == nil {
+			continue
+		}
+		if s, err := step.Decode(p.payload); err == nil {
+			steps = append(steps, s)
+		}
+	}
+	if due == 0 {
+		return n, true
+	}
+	if len(steps) == 0 || !c.load() {
+		return n + due, false
+	}
+	events, _, err := Map(c.ctx, c.mapper, steps, Sealing{Source: c.lane.o.Source})
+	if err != nil {
+		c.gaveUp = true
+		return n + due, false
+	}
+	if c.mapped += len(steps); c.mapped >= maxCounted {
+		c.gaveUp = true
+	}
+	return n + len(events), true
+}
+
+func (c *counter) load() bool {
+	if c.mapper != nil {
+		return true
+	}
+	mapper, closer, err := c.lane.dest.LoadMapper(c.ctx)
+	if err != nil {
+		c.gaveUp = true
+		return false
+	}
+	c.mapper, c.closer = mapper, closer
+	return true
+}
+
+func (c *counter) close() {
+	if c.closer != nil {
+		c.closer.Close()
+	}
+}
