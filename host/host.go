@@ -81,6 +81,7 @@ type Host struct {
 	stopped    chan struct{} // closed when the background goroutine ended; nil without one
 
 	audience audience
+	progress func(string, int)
 
 	mu     gosync.Mutex
 	writer *spool.Writer // guarded by mu; nil until the first step that somebody receives

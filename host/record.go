@@ -48,8 +48,9 @@ func (a *audience) now() (anyone bool, epoch uint32) {
 	if err == nil && state.Granted {
 		a.epoch = state.Epoch
 	}
-	for _, d := range a.host.config.Destinations {
-		if a.epoch > 0 || !a.host.reachesNetwork(d) {
+	for i := range a.host.config.Destinations {
+		d := &a.host.config.Destinations[i]
+		if d.Enabled && (a.epoch > 0 || !a.host.reachesNetwork(d)) {
 			a.anyone = true
 			break
 		}

@@ -3,7 +3,10 @@
 // does both; a plain `go build` embeds whatever plugins/built holds).
 package plugins
 
-import "embed"
+import (
+	"embed"
+	"io/fs"
+)
 
 //go:embed built axon/plugin.yaml forward/camp/plugin.yaml forward/camp/settings.schema.json forward/jsonl/plugin.yaml forward/jsonl/settings.schema.json
 var files embed.FS
@@ -27,19 +30,40 @@ var sources = []struct{ name, dir, module string }{
 	{"carl.camp/forward/jsonl", "forward/jsonl", "forward-jsonl.wasm"},
 }
 
-// Bundled returns the bundled plugins, sorted by name. It may be called from
-// several goroutines.
+// Bundled returns the bundled plugins, sorted by name. It copies their
+// modules, some megabytes each: see [Manifests]. It may be called from several
+// goroutines.
 func Bundled() []Bundle {
+	list := Manifests()
+	for i, s := range sources {
+		list[i].Module = read("built/" + s.module)
+	}
+	return list
+}
+
+// Manifests returns the bundled plugins without their modules, for whoever
+// only asks what they are.
+func Manifests() []Bundle {
 	list := make([]Bundle, len(sources))
 	for i, s := range sources {
 		list[i] = Bundle{
 			Name:     s.name,
 			Manifest: read(s.dir + "/plugin.yaml"),
 			Settings: read(s.dir + "/settings.schema.json"),
-			Module:   read("built/" + s.module),
 		}
 	}
 	return list
+}
+
+// Has reports whether this build carries the module of the plugin name.
+func Has(name string) bool {
+	for _, s := range sources {
+		if s.name == name {
+			_, err := fs.Stat(files, "built/"+s.module)
+			return err == nil
+		}
+	}
+	return false
 }
 
 // read returns nil for a file that this build has not embedded.

@@ -27,8 +27,8 @@ func (a *app) versionCmd() *cobra.Command {
 
 func (a *app) version(asJSON bool) error {
 	var bundled, missing []string
-	for _, b := range plugins.Bundled() {
-		if len(b.Module) > 0 {
+	for _, b := range plugins.Manifests() {
+		if plugins.Has(b.Name) {
 			bundled = append(bundled, b.Name)
 		} else {
 			missing = append(missing, b.Name)

@@ -1,0 +1,174 @@
+package host
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+
+	"carl.camp/carl/host/axon"
+	"carl.camp/carl/host/home"
+	"carl.camp/carl/host/sync"
+	"carl.camp/carl/host/world"
+)
+
+// Sync maps and delivers what waits, to every destination, until nothing is
+// due or ctx is done. What destinations do is in the report; the error is
+// carl's own trouble. When another sync is at work it does nothing, and says
+// so in the report. It may be called beside Record.
+func (h *Host) Sync(ctx context.Context) (sync.Report, error) {
+	o, err := h.syncOptions()
+	if err != nil {
+		return sync.Report{}, err
+	}
+	return sync.Run(ctx, o)
+}
+
+// Watch delivers until ctx is done.
+func (h *Host) Watch(ctx context.Context) error {
+	o, err := h.syncOptions()
+	if err != nil {
+		return err
+	}
+	return sync.Watch(ctx, o)
+}
+
+// SyncStatus says what waits where, and why, without sending anything. It
+// loads mappers, where steps wait, to count the signals that they will become.
+func (h *Host) SyncStatus(ctx context.Context) (sync.Report, error) {
+	o, err := h.syncOptions()
+	if err != nil {
+		return sync.Report{}, err
+	}
+	return sync.Status(ctx, o)
+}
+
+// Resume lifts the pause and the back-off of a destination.
+func (h *Host) Resume(ctx context.Context, destination string) error {
+	o, err := h.syncOptions()
+	if err != nil {
+		return err
+	}
+	return sync.Resume(ctx, o, destination)
+}
+
+// ResumeLogin lifts the pause of destinations that waited for a login.
+func (h *Host) ResumeLogin(ctx context.Context) error {
+	o, err := h.syncOptions()
+	if err != nil {
+		return err
+	}
+	return sync.ResumeLogin(ctx, o)
+}
+
+// Purge drops what waits for destinations that can reach the network, and
+// returns how many steps and events that were: what follows when consent is revoked.
+func (h *Host) Purge(ctx context.Context) (int, error) {
+	o, err := h.syncOptions()
+	if err != nil {
+		return 0, err
+	}
+	return sync.Purge(ctx, o)
+}
+
+// OnProgress sets what [Host.Sync] and [Host.Watch] tell how many events a
+// destination has acknowledged. It is set before them.
+func (h *Host) OnProgress(f func(destination string, acknowledged int)) { h.progress = f }
+
+// source is the CloudEvents source of this installation.
+func (h *Host) source() (string, error) {
+	if err := h.home.Create(); err != nil {
+		return "", err
+	}
+	id, err := h.home.InstallID()
+	if err != nil {
+		return "", err
+	}
+	return axon.Source(id), nil
+}
+
+// syncOptions is what a delivery needs to know, told from the home as it is now.
+func (h *Host) syncOptions() (sync.Options, error) {
+	source, err := h.source()
+	if err != nil {
+		return sync.Options{}, err
+	}
+	o := sync.Options{
+		Spool:    h.spool,
+		Lock:     filepath.Join(h.home.Paths.Spool, "sync.lock"),
+		Source:   source,
+		Redactor: h.redactor,
+		Consent:  h.consent,
+		Exact:    true,
+		Log:      h.logSync,
+		Progress: h.progress,
+	}
+	state, err := h.home.Consent().State(h.environ)
+	if err != nil {
+		return sync.Options{}, err
+	}
+	if state.OverriddenBy != "" && state.Stored {
+		o.Withheld = state.OverriddenBy + " forbids telemetry"
+		o.WithheldHint = "unset " + state.OverriddenBy
+	}
+	loader := h.newLoader()
+	for i := range h.config.Destinations {
+		if d := &h.config.Destinations[i]; d.Enabled {
+			o.Destinations = append(o.Destinations, h.destination(d, loader))
+		}
+	}
+	return o, nil
+}
+
+// consent is asked before each delivery.
+func (h *Host) consent() (granted bool, epoch uint32) {
+	state, err := h.home.Consent().State(h.environ)
+	if err != nil {
+		h.log.Warn("consent cannot be read, so none is given", "error", err)
+		return false, 0
+	}
+	return state.Granted, state.Epoch
+}
+
+func (h *Host) destination(d *home.Destination, l *loader) sync.Destination {
+	settings, _ := h.settings(d) // its error is Load's
+	return sync.Destination{
+		Name:     d.Name,
+		Network:  h.reachesNetwork(d),
+		Settings: settings,
+		Login:    d.Plugin == campForwarder,
+		LoadMapper: func(ctx context.Context) (sync.Mapper, io.Closer, error) {
+			return l.mapper(ctx, d.Mapper)
+		},
+		Load: func(ctx context.Context) (sync.Mapper, sync.Forwarder, io.Closer, error) {
+			if d.Plugin == campForwarder {
+				if _, err := h.token(); err != nil {
+					return nil, nil, nil, &world.Failure{Kind: world.Unauthorized, Message: "nobody is logged in"}
+				}
+			}
+			mapper, closeMapper, err := l.mapper(ctx, d.Mapper)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			forwarder, closeForwarder, err := l.forwarder(ctx, d)
+			if err != nil {
+				closeMapper.Close()
+				return nil, nil, nil, err
+			}
+			return mapper, forwarder, closers{closeMapper, closeForwarder}, nil
+		},
+	}
+}
+
+func (h *Host) logSync(level world.LogLevel, message string) {
+	log := h.log.Named("sync")
+	switch level {
+	case world.LogTrace, world.LogDebug:
+		log.Debug(message)
+	case world.LogInfo:
+		log.Info(message)
+	case world.LogWarn:
+		log.Warn(message)
+	default:
+		log.Error(message)
+	}
+}
