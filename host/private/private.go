@@ -230,3 +230,7 @@ func cause(err error) error {
 	}
 	return err
 }
+
+// Unusable reports whether err means that a folder refuses to be used at all:
+// a read-only file system, no permission, a symlink or a file in its place.
+func Unusable(err error) bool { return unusable(err) }

@@ -3,6 +3,9 @@
 package spool
 
 import (
+	"errors"
+	"io/fs"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -68,7 +71,9 @@ type Spool struct {
 	dir string
 	o   Options
 	fs  private.FS
-	mu  sync.Mutex
+
+	mu      sync.Mutex
+	cursors map[place]cursor // guarded by mu
 }
 
 // Open opens the spool of the home folder dir: dir/spool, dir/state, dir/dlq
@@ -76,97 +81,45 @@ type Spool struct {
 // files in them hold; it fails, with carl.home.unusable, when dir or one of the
 // four exists and is a symlink, not a folder, someone else's, or open to
 // others.
-func Open(dir string, o Options) (*Spool, error) {
-	panic("not yet")
+func Open(dir string, o Options) (*Spool, error) { return open(private.OS(), dir, o) }
+
+func open(fsys private.FS, dir string, o Options) (*Spool, error) {
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = DefaultMaxBytes
+	}
+	if o.MaxAge <= 0 {
+		o.MaxAge = DefaultMaxAge
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	for _, sub := range []string{"", "spool", "state", "dlq", "quarantine"} {
+		if err := private.CheckDirOn(fsys, filepath.Join(dir, sub)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+	}
+	return &Spool{dir: dir, o: o, fs: fsys, cursors: map[place]cursor{}}, nil
 }
 
-// Pos is the place of one record: numbers start at 1, grow strictly within a
-// slot, and are never used twice, though some may be missing.
-type Pos struct {
-	Slot int
-	Seq  uint64
+// spoolError says what could not be done. An error that names the home as the
+// trouble, or a later carl, keeps its code.
+func spoolError(verb string, err error) error {
+	var f *fault.Error
+	if errors.As(err, &f) {
+		if f.Code != fault.IO {
+			return err
+		}
+		c := *f
+		c.Code = fault.SpoolFailed
+		return &c
+	}
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	code := fault.SpoolFailed
+	if private.Unusable(err) {
+		code = fault.HomeUnusable
+	}
+	return fault.New(code, "cannot %s the spool: %w", verb, err)
 }
-
-// Entry is one record as it was appended.
-type Entry struct {
-	Pos
-	// First is the number that this entry begins with: Seq, or lower where the
-	// numbers between are gone for good (evicted, damaged, never written). Who
-	// settles the entry settles First to Seq.
-	First uint64
-	// Epoch is the consent epoch at recording; 0 means without consent, for
-	// destinations that cannot reach the network.
-	Epoch   uint32
-	Time    time.Time // of Append, UTC
-	Payload []byte    // the caller's to keep
-}
-
-// Slots returns the numbers of the slots that exist, in ascending order.
-func (s *Spool) Slots() ([]int, error) { panic("not yet") }
-
-// Read returns records of a slot in order, beginning with number from or the
-// first one after it, at most maxEntries of them and maxBytes of payload; the
-// first one is returned however large it is. Only whole records are returned,
-// so it may run while writers append. A from of 0 means 1.
-//
-// next is where to read on. Every number from from up to next-1 is either that
-// of a returned entry, or covered by one (Entry.First), or gone for good. When
-// no entry is returned and next > from, settle [from, next) with
-// [State.Settle] and read on; when next == from, nothing more is there yet.
-//
-// A damaged span is copied to quarantine, counted ([Spool.Losses]) and
-// skipped. Errors are those of the file system only.
-func (s *Spool) Read(slot int, from uint64, maxEntries, maxBytes int) (entries []Entry, next uint64, err error) {
-	panic("not yet")
-}
-
-// End returns the number that follows the last whole record of a slot.
-func (s *Spool) End(slot int) (uint64, error) { panic("not yet") }
-
-// Backlog is what waits for a destination.
-type Backlog struct {
-	Records uint64    // unsettled numbers; those that are missing for good may be counted in
-	Oldest  time.Time // when the oldest of them was appended; zero when none waits
-}
-
-// Backlog counts what st has not settled. It reads little: file names and the
-// last segment of each slot.
-func (s *Spool) Backlog(st *State) (Backlog, error) { panic("not yet") }
-
-// Trim removes the segments whose records are settled in the saved states of
-// all the named destinations, and then, beyond the bounds of age and bytes,
-// the oldest ones; what one of the named had not settled is counted as lost,
-// by reason. With no name, nothing counts as settled. A segment that a living
-// writer appends to stays.
-func (s *Spool) Trim(destinations ...string) (Trimmed, error) { panic("not yet") }
-
-// Trimmed is what one Trim removed.
-type Trimmed struct {
-	Segments int
-	Bytes    int64
-	Lost     uint64 // records that were not settled everywhere
-}
-
-// Reasons of losses.
-const (
-	LostAge     = "age"     // records older than MaxAge
-	LostBytes   = "bytes"   // records beyond MaxBytes
-	LostDamaged = "damaged" // spans of a segment that held no valid records
-	LostLetters = "letters" // dead letters beyond the bound of their file
-)
-
-// Loss counts what the spool gave up for one reason, since the home exists.
-type Loss struct {
-	Reason   string
-	Total    uint64
-	Reported uint64 // how many of Total were reported
-	Last     time.Time
-}
-
-// Losses returns the counts, sorted by reason. They are durable.
-func (s *Spool) Losses() ([]Loss, error) { panic("not yet") }
-
-// ReportLoss notes durably that total was reported for reason. An event whose
-// id is made from (reason, total) is delivered once, however often a kill
-// comes between its delivery and this call.
-func (s *Spool) ReportLoss(reason string, total uint64) error { panic("not yet") }
