@@ -57,7 +57,7 @@ func cGuest(t testing.TB, file string) []byte {
 	t.Helper()
 	return once(t, file, func(out string) *exec.Cmd {
 		return exec.Command("clang", "--target=wasm32", "-O2", "-Wall", "-Werror", "-nostdlib", "-mbulk-memory",
-			"-Wl,--no-entry", "-Wl,--export=memory", "-o", out, filepath.Join("testdata", file))
+			"-Wl,--no-entry", "-o", out, filepath.Join("testdata", "c", file))
 	})
 }
 
