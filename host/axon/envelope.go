@@ -1,6 +1,7 @@
 package axon
 
 import (
+	"bytes"
 	"errors"
 	"strings"
 	"time"
@@ -98,11 +99,14 @@ func appendData(dst, data []byte) ([]byte, error) {
 		}
 		return dst, refused("data is not one JSON text in valid UTF-8")
 	}
-	if depth(out[start:]) > MaxDepth {
+	if text := out[start:]; opened(text) > MaxDepth && depth(text) > MaxDepth {
 		return dst, refused("data is nested deeper than %d", MaxDepth)
 	}
 	return out, nil
 }
+
+// opened bounds the depth of a text from above, quickly.
+func opened(text []byte) int { return bytes.Count(text, []byte("{")) + bytes.Count(text, []byte("[")) }
 
 // depth is how deep a valid JSON text is nested.
 func depth(text []byte) int {

@@ -154,6 +154,7 @@ func (b *batch) seal(base int, signals []world.Signal) {
 	if !slices.IsSortedFunc(signals, inOrder) {
 		slices.SortStableFunc(signals, inOrder)
 	}
+	b.grow(signals)
 	for len(signals) > 0 {
 		n := 1
 		for n < len(signals) && signals[n].Step == signals[0].Step {
@@ -162,6 +163,19 @@ func (b *batch) seal(base int, signals []world.Signal) {
 		b.sealStep(base+int(signals[0].Step), signals[:n])
 		signals = signals[n:]
 	}
+}
+
+// grow makes room for what the signals are about to become, so that a batch
+// costs a few allocations however many events it has.
+func (b *batch) grow(signals []world.Signal) {
+	const envelope = 512 // more than most have
+	size := 0
+	for _, s := range signals {
+		size += min(len(s.Data)+envelope, axon.MaxEvent)
+	}
+	b.arena = slices.Grow(b.arena, size)
+	b.events = slices.Grow(b.events, len(signals))
+	b.bodies = slices.Grow(b.bodies, len(signals))
 }
 
 // sealStep makes events of the signals of one step: of all, or of none.
