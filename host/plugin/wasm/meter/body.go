@@ -1,5 +1,7 @@
 package meter
 
+import "slices"
+
 // block is a basic block: a run of instructions that is entered at its head
 // alone and left at its tail alone, where calls do not count as leaving.
 // Blocks are numbered in the order of the code, so that every edge but those
@@ -13,7 +15,7 @@ type block struct {
 	calls    bool  // holds a call, or a bulk instruction
 	operands bool  // a loop header with parameters
 	exits    bool  // may leave the function from its tail
-	back     bool  // may jump back to a loop header from its tail
+	backs    int32 // first of its jumps back to loop headers in flow.edges, or -1
 }
 
 // edge is a way from one block to another. A way back to a loop header, or out
@@ -22,16 +24,15 @@ type edge struct{ to, next int32 }
 
 // frame is one open construct.
 type frame struct {
-	op       code
-	height   int32 // operands below it
-	params   int32
-	results  int32
-	header   int32 // loop: its block
-	waiting  int32 // first edge, in flow.waiting, that leads to its end; -1 if none
-	dead     bool  // the code before it cannot be reached
-	ifBlock  int32 // if: the block that ends with the condition
-	hasElse  bool
-	assigned int32 // length of flow.assigned when it was opened
+	op      code
+	height  int32 // operands below it
+	params  int32
+	results int32
+	header  int32 // loop: its block
+	waiting int32 // first edge, in flow.waiting, that leads to its end; -1 if none
+	dead    bool  // the code before it cannot be reached
+	ifBlock int32 // if: the block that ends with the condition
+	hasElse bool
 }
 
 // flow is the control flow of one function. It is reused from function to function.
@@ -50,6 +51,13 @@ type flow struct {
 	loops           bool     // any loop that is jumped back to
 	bulky           bool     // any instruction charged by its operand
 	references      []uint32 // ref.func
+	sets            int      // assignments to locals
+	addresses       int      // loads, stores and vector instructions
+	spilled         int      // operands that may not stay in a register
+	marked          int32    // height below which operands are counted in spilled
+	handed          int      // operands handed on where ways meet
+	arguments       int      // most parameters and results of one call
+	vectors         bool     // any v128
 	exitsByBranch   bool     // a conditional branch leads out of the function
 	err             error
 }
@@ -61,14 +69,16 @@ func (f *flow) analyze(p *parsed, number int) error {
 	b := &p.bodies[number]
 	function := p.imported + number
 	sig := &p.types[p.funcs[function]]
-	*f = flow{code: f.code[:0], blocks: f.blocks[:0], edges: f.edges[:0], frames: f.frames[:0], waiting: f.waiting[:0],
+	*f = flow{
+		code: f.code[:0], blocks: f.blocks[:0], edges: f.edges[:0], frames: f.frames[:0], waiting: f.waiting[:0],
 		calls: f.calls[:0], references: f.references[:0],
 		params: int32(len(sig.params)), results: int32(len(sig.results))}
 	locals := len(sig.params) + b.locals
 	c := &cursor{b: b.code, base: b.base, what: "the code section"}
 
 	f.frames = append(f.frames, frame{op: opBlock, results: f.results, waiting: -1})
-	f.open(0)
+	f.vectors = slices.Contains(sig.params, typeV128) || slices.Contains(b.declared, typeV128)
+	f.open()
 	for c.err == nil && len(f.frames) > 0 {
 		in, s := c.instr()
 		if c.err != nil {
@@ -84,9 +94,9 @@ func (f *flow) analyze(p *parsed, number int) error {
 }
 
 // open starts a block before the instruction that comes next.
-func (f *flow) open(preds int32) int32 {
+func (f *flow) open() int32 {
 	f.current = int32(len(f.blocks))
-	f.blocks = append(f.blocks, block{head: int32(len(f.code)), edges: -1, preds: preds})
+	f.blocks = append(f.blocks, block{head: int32(len(f.code)), edges: -1, backs: -1})
 	return f.current
 }
 
@@ -110,7 +120,8 @@ func (f *flow) jump(c *cursor, depth uint32, conditional bool) {
 		f.exitsByBranch = f.exitsByBranch || conditional
 	case target.op == opLoop:
 		f.blocks[target.header].header = true
-		f.blocks[f.current].back = true
+		f.edges = append(f.edges, edge{target.header, f.blocks[f.current].backs})
+		f.blocks[f.current].backs = int32(len(f.edges) - 1)
 		f.loops = true
 	default:
 		f.waiting = append(f.waiting, edge{f.current, target.waiting})
@@ -127,7 +138,18 @@ func (f *flow) operands(c *cursor, pops, pushes int32) {
 		c.fail("an instruction lacks operands")
 		return
 	}
-	f.height += pushes - pops
+	f.height -= pops
+	f.marked = min(f.marked, f.height)
+	f.height += pushes
+	f.spill(f.height - registers)
+}
+
+// spill counts the operands below a height as values that need a place on the stack.
+func (f *flow) spill(height int32) {
+	if height > f.marked {
+		f.spilled += int(height - f.marked)
+		f.marked = height
+	}
 }
 
 func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
@@ -135,6 +157,10 @@ func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
 	if live && !in.op.free() {
 		f.blocks[f.current].weight++
 	}
+	if s.imm == immMemory || in.op>>8 == prefixVector {
+		f.addresses++
+	}
+	f.vectors = f.vectors || in.op>>8 == prefixVector
 	f.operands(c, int32(s.pops), int32(s.pushes))
 	switch in.op {
 	case opBlock, opLoop, opIf:
@@ -152,13 +178,14 @@ func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
 			c.err = refuse("has a function that nests more than %d blocks", maxNesting)
 		}
 		f.operands(c, params, params)
+		f.handed += int(params + results)
 		f.frames = append(f.frames, frame{op: in.op, height: f.height - params, params: params, results: results,
 			waiting: -1, dead: !live, ifBlock: f.current})
 		if !live {
 			return
 		}
 		if from := f.current; in.op != opBlock {
-			to := f.open(0)
+			to := f.open()
 			f.link(from, to)
 			f.frames[len(f.frames)-1].header = to
 			f.blocks[to].operands = params > 0
@@ -174,7 +201,7 @@ func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
 		f.current = -1
 		if !top.dead {
 			f.height = top.height + top.params
-			f.link(top.ifBlock, f.open(0))
+			f.link(top.ifBlock, f.open())
 		}
 	case opEnd:
 		f.close(c)
@@ -184,7 +211,7 @@ func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
 	case opBrIf:
 		f.jump(c, in.arg, true)
 		if from := f.current; live {
-			f.link(from, f.open(0))
+			f.link(from, f.open())
 		}
 	case opBrTable:
 		f.jumpTable(c, in)
@@ -224,6 +251,9 @@ func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
 			f.blocks[f.current].calls = true
 		}
 	case opLocalGet, opLocalSet, opLocalTee:
+		if in.op != opLocalGet {
+			f.sets++
+		}
 		if int(in.arg) >= locals {
 			c.fail("no local %d", in.arg)
 		}
@@ -235,8 +265,11 @@ func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
 }
 
 func (f *flow) call(c *cursor, sig *signature) {
-	f.operands(c, int32(len(sig.params)), int32(len(sig.results)))
+	f.operands(c, int32(len(sig.params)), 0)
 	if f.current >= 0 {
+		f.spill(f.height)
+		f.operands(c, 0, int32(len(sig.results)))
+		f.arguments = max(f.arguments, len(sig.params)+len(sig.results))
 		f.blocks[f.current].calls = true
 	}
 }
@@ -303,7 +336,7 @@ func (f *flow) close(c *cursor) {
 	if top.waiting < 0 {
 		return
 	}
-	merged := f.open(0)
+	merged := f.open()
 	for w := top.waiting; w >= 0; w = f.waiting[w].next {
 		f.link(f.waiting[w].to, merged)
 	}

@@ -123,6 +123,3 @@ func SetBalance(state uint64, fuel int64) uint64 {
 	fuel = max(min(fuel, MaxBalance), -MaxBalance)
 	return state - uint64(Balance(state)) + uint64(fuel)
 }
-
-// DefaultMaxStack keeps the host below 64 MiB for one guest's stack.
-const DefaultMaxStack = 12 << 20

@@ -65,7 +65,7 @@ func (pl *plan) refine(f *flow) bool {
 			}
 			least = min(least, ask)
 		}
-		if b.back {
+		if b.backs >= 0 {
 			least = 0
 		}
 		ceiling := least + b.weight
