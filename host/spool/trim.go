@@ -47,6 +47,9 @@ func (s *Spool) enforce() {
 	t.run() // a failure is no reason not to record
 }
 
+// slack is the part of the bound of bytes that a full spool gives up at once.
+const slack = 16
+
 type trimming struct {
 	s            *Spool
 	states       []*State
@@ -250,8 +253,14 @@ func (t *trimming) removeExcess() error {
 			total += g.size
 		}
 	}
+	if total <= t.s.o.MaxBytes {
+		return nil
+	}
+	// A little more than must go goes, so that a full spool is not trimmed,
+	// with a flush for the count, at each new segment.
+	keep := t.s.o.MaxBytes - t.s.o.MaxBytes/slack
 	var excess []victim
-	for total > t.s.o.MaxBytes {
+	for total > keep {
 		var oldest *queue
 		for _, q := range t.queues {
 			if q.segs[0].size == 0 && len(q.segs) == 1 || q.busy && len(q.segs) == 1 {

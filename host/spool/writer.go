@@ -49,7 +49,8 @@ type Writer struct {
 	wrote    bool    // something was acknowledged
 	lost     error   // the first flush that failed for acknowledged records
 
-	buf []byte // guarded by mu
+	begun int64  // guarded by mu; segments begun for Append
+	buf   []byte // guarded by mu
 }
 
 // ended is a segment that waits for its flush.
@@ -248,7 +249,7 @@ func (w *Writer) append(epoch uint32, payloads [][]byte, total int) error {
 		if err := w.begin(w.next); err != nil {
 			return err
 		}
-		w.s.enforce()
+		w.enforce()
 	}
 	now := w.s.o.Now().UnixNano()
 	b := w.buf[:0]
@@ -277,6 +278,15 @@ func (w *Writer) append(epoch uint32, payloads [][]byte, total int) error {
 	}
 	w.dirty, w.wrote = true, true
 	return nil
+}
+
+// enforce keeps the bounds of the spool, now and then: a writer that grows
+// slowly looks at each new segment that it makes, a fast one at every few.
+func (w *Writer) enforce() {
+	if w.begun%max(1, w.s.o.MaxBytes/(2*slack*SegmentSize)) == 0 {
+		w.s.enforce()
+	}
+	w.begun++
 }
 
 // abandon gives up the segment in use after a write that failed: next is above
