@@ -56,6 +56,10 @@ func (c Credentials) Token(environ []string) (Token, error) {
 		}
 		return Token{Value: v, Source: tokenVariable}, nil
 	}
+	return c.stored()
+}
+
+func (c Credentials) stored() (Token, error) {
 	var f credentialsFile
 	found, err := c.file().read(&f)
 	if err != nil || !found {
@@ -77,8 +81,7 @@ func (c Credentials) SetToken(token string) error {
 		return illegal.WithKept("the stored token, if any, was kept")
 	}
 	return c.h.guarded(func() error {
-		var old credentialsFile
-		_, err := c.file().read(&old)
+		_, err := c.stored()
 		if fault.CodeOf(err) == fault.HomeCorrupt {
 			err = c.file().aside()
 		}
