@@ -281,28 +281,3 @@ func TestCreate(t *testing.T) {
 		t.Errorf("a link that appeared after Open: %v", err)
 	}
 }
-
-// TestReadOnlyHome runs its writes as a user that may not, since modes do not bind root.
-func TestReadOnlyHome(t *testing.T) {
-	needsModes(t)
-	if os.Geteuid() == 0 {
-		t.Skip("modes do not bind root")
-	}
-	h := fresh(t)
-	if err := os.Chmod(h.Paths.Dir, 0o500); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.Chmod(h.Paths.Dir, 0o700) })
-	for name, err := range map[string]error{
-		"consent": h.Consent().Grant(home.Telemetry),
-		"token":   h.Credentials().SetToken("abc"),
-		"secret":  h.Secrets().Set("a", "b"),
-	} {
-		if fault.CodeOf(err) != fault.HomeUnusable || !strings.Contains(fault.HintOf(err), "--home DIR") {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := h.Config(nil); err != nil {
-		t.Errorf("reading a read-only home: %v", err)
-	}
-}
