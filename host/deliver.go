@@ -4,12 +4,17 @@ import (
 	"context"
 	"io"
 	"path/filepath"
+	"time"
 
 	"carl.camp/carl/host/axon"
 	"carl.camp/carl/host/home"
 	"carl.camp/carl/host/sync"
 	"carl.camp/carl/host/world"
 )
+
+// watchInterval is how often a watch looks for what is new: often enough that
+// people see things arrive, seldom enough that looking costs nothing.
+const watchInterval = time.Second
 
 // Sync maps and delivers what waits, to every destination, until nothing is
 // due or ctx is done. What destinations do is in the report; the error is
@@ -23,13 +28,14 @@ func (h *Host) Sync(ctx context.Context) (sync.Report, error) {
 	return sync.Run(ctx, o)
 }
 
-// Watch delivers until ctx is done.
-func (h *Host) Watch(ctx context.Context) error {
+// Watch delivers what is recorded, as it is recorded, until ctx is done. each
+// is told how a round ended that did something or failed; it may be nil.
+func (h *Host) Watch(ctx context.Context, each func(sync.Report, error)) error {
 	o, err := h.syncOptions()
 	if err != nil {
 		return err
 	}
-	return sync.Watch(ctx, o)
+	return sync.Watch(ctx, o, watchInterval, each)
 }
 
 // SyncStatus says what waits where, and why, without sending anything. It
@@ -51,23 +57,43 @@ func (h *Host) Resume(ctx context.Context, destination string) error {
 	return sync.Resume(ctx, o, destination)
 }
 
-// ResumeLogin lifts the pause of destinations that waited for a login.
-func (h *Host) ResumeLogin(ctx context.Context) error {
+// LoggedIn lifts the pause of destinations that waited for a login.
+func (h *Host) LoggedIn(ctx context.Context) error {
 	o, err := h.syncOptions()
 	if err != nil {
 		return err
 	}
-	return sync.ResumeLogin(ctx, o)
+	return sync.LoggedIn(ctx, o)
 }
 
-// Purge drops what waits for destinations that can reach the network, and
-// returns how many steps and events that were: what follows when consent is revoked.
-func (h *Host) Purge(ctx context.Context) (int, error) {
+// Purge drops what waits for destinations that can reach the network: what
+// follows when consent is revoked.
+func (h *Host) Purge(ctx context.Context) error {
 	o, err := h.syncOptions()
 	if err != nil {
-		return 0, err
+		return err
 	}
 	return sync.Purge(ctx, o)
+}
+
+// DeadLetters returns what a destination, or "" for all, will not get without help.
+func (h *Host) DeadLetters(destination string) ([]sync.DeadLetter, error) {
+	return sync.DeadLetters(h.spool, destination)
+}
+
+// FindDead returns the dead letters whose id begins with id. The error is carl.dlq.not_found.
+func (h *Host) FindDead(destination, id string) ([]sync.DeadLetter, error) {
+	return sync.FindDead(h.spool, destination, id)
+}
+
+// ReplayDead has the next sync try the letters again, and returns how many.
+func (h *Host) ReplayDead(letters ...sync.DeadLetter) (int, error) {
+	return sync.Replay(h.spool, letters...)
+}
+
+// DropDead removes the letters for good, and returns how many went.
+func (h *Host) DropDead(letters ...sync.DeadLetter) (int, error) {
+	return sync.Drop(h.spool, letters...)
 }
 
 // OnProgress sets what [Host.Sync] and [Host.Watch] tell how many events a

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -36,8 +37,8 @@ destination that was paused because the platform refused an older token resumes.
 		Example: `  carl camp login
   printf '%s' "$TOKEN" | carl camp login --token-stdin`,
 		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return a.campLogin(fromStdin)
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.campLogin(cmd.Context(), fromStdin)
 		},
 	}
 	cmd.Flags().BoolVar(&fromStdin, "token-stdin", false, "read the token from standard input")
@@ -47,7 +48,7 @@ destination that was paused because the platform refused an older token resumes.
 // maxTokenInput bounds what is read as a token; the longest legal one is shorter.
 const maxTokenInput = 64 << 10
 
-func (a *app) campLogin(fromStdin bool) error {
+func (a *app) campLogin(ctx context.Context, fromStdin bool) error {
 	hm, err := a.openHome()
 	if err != nil {
 		return err
@@ -70,7 +71,7 @@ func (a *app) campLogin(fromStdin bool) error {
 	if os.Getenv("CARL_CAMP_TOKEN") != "" {
 		a.warn("CARL_CAMP_TOKEN is set, and comes before the stored token")
 	}
-	return a.resumeAfterLogin()
+	return a.resumeAfterLogin(ctx)
 }
 
 // readHidden reads a value that must not be shown: from standard input as a

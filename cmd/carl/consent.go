@@ -152,20 +152,11 @@ Destinations that cannot reach the network are not concerned.`,
 				return err
 			}
 			defer h.Close()
-			purged, err := h.Purge(cmd.Context())
-			if err != nil {
+			if err := h.Purge(cmd.Context()); err != nil {
 				return err
 			}
-			fmt.Fprintf(a.stderr, "carl: consent to telemetry is revoked; %s that waited for the network %s purged\n",
-				count(purged, "step"), wasWere(purged))
+			fmt.Fprintln(a.stderr, "carl: consent to telemetry is revoked; what waited for the network is purged")
 			return nil
 		},
 	}
-}
-
-func wasWere(n int) string {
-	if n == 1 {
-		return "was"
-	}
-	return "were"
 }

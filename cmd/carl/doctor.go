@@ -7,6 +7,7 @@ import (
 
 	"carl.camp/carl/host"
 	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/home"
 )
 
 func (a *app) doctorCmd() *cobra.Command {
@@ -28,10 +29,10 @@ exit status is 1 when a check fails; a warning does not fail.`,
 	return cmd
 }
 
-func (a *app) printChecks(checks []host.Check, asJSON bool) error {
+func (a *app) printChecks(checks []home.Check, asJSON bool) error {
 	failed := 0
 	for _, c := range checks {
-		if c.Status == host.CheckFail {
+		if c.Status == home.Fail {
 			failed++
 		}
 	}

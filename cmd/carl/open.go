@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"carl.camp/carl/host"
@@ -29,13 +30,13 @@ func (a *app) openHost() (*host.Host, error) {
 }
 
 // resumeAfterLogin lets destinations go on that were paused for want of a good token.
-func (a *app) resumeAfterLogin() error {
+func (a *app) resumeAfterLogin(ctx context.Context) error {
 	h, err := a.openHost()
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	return h.ResumeLogin()
+	return h.LoggedIn(ctx)
 }
 
 // completeSecrets and completeDestinations serve shell completion, which has no

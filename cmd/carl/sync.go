@@ -2,14 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"carl.camp/carl/host"
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/sync"
 )
@@ -102,18 +104,40 @@ func (a *app) sync(ctx context.Context, o syncOptions) error {
 	return pendingError(report)
 }
 
-// watcher is the part of a host that --watch needs.
-type watcher interface {
-	Watch(context.Context) error
+// watch delivers until it is interrupted, and says a line when something changed.
+func (a *app) watch(ctx context.Context, h *host.Host) error {
+	a.warn("delivering until interrupted")
+	last := ""
+	err := h.Watch(ctx, func(r sync.Report, err error) {
+		line := summary(r)
+		if err != nil {
+			line = err.Error()
+		}
+		if line != last {
+			a.warn("%s", line)
+			last = line
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.Interrupted, "interrupted").WithKept("what is not acknowledged waits in the spool").WithHint("run `carl sync status`")
 }
 
-func (a *app) watch(ctx context.Context, h watcher) error {
-	a.warn("delivering until interrupted")
-	err := h.Watch(ctx)
-	if ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
-		return fault.New(fault.Interrupted, "interrupted").WithKept("what is not acknowledged waits in the spool")
+// summary is a report on one line.
+func summary(r sync.Report) string {
+	var parts []string
+	for _, d := range r.Destinations {
+		part := fmt.Sprintf("%s: %d acknowledged", d.Name, d.Acknowledged)
+		if d.Pending > 0 {
+			part += fmt.Sprintf(", %d pending", d.Pending)
+		}
+		if d.State != sync.OK {
+			part += ", " + stateInWords(d)
+		}
+		parts = append(parts, part)
 	}
-	return err
+	return strings.Join(parts, "; ")
 }
 
 // pendingError is how a sync that left something behind fails.
@@ -201,7 +225,7 @@ func (a *app) printReport(r sync.Report) {
 	for _, d := range r.Destinations {
 		rows = append(rows, []string{
 			d.Name, string(d.State),
-			strconv.FormatUint(d.Pending, 10), strconv.FormatUint(d.Acknowledged, 10), strconv.Itoa(d.DeadLetters),
+			pendingInWords(d), strconv.FormatUint(d.Acknowledged, 10), strconv.Itoa(d.DeadLetters),
 			stateInWords(d),
 		})
 	}
@@ -210,6 +234,46 @@ func (a *app) printReport(r sync.Report) {
 		return
 	}
 	table(a.stdout, []string{"DESTINATION", "STATE", "PENDING", "ACKNOWLEDGED", "DEAD LETTERS", "WHY, AND WHAT HELPS"}, rows)
+}
+
+// pendingInWords is the number that waits; where steps were counted that no
+// mapper has seen, it is about that many.
+func pendingInWords(d sync.DestinationStatus) string {
+	if d.Unmapped > 0 {
+		return "~" + strconv.FormatUint(d.Pending, 10)
+	}
+	return strconv.FormatUint(d.Pending, 10)
+}
+
+// progress shows how much was acknowledged so far, on a terminal only.
+func (a *app) progress() func(string, int) {
+	if !onTerminal(a.stderr) {
+		return nil
+	}
+	so := map[string]int{}
+	var shown time.Time
+	return func(destination string, acknowledged int) {
+		so[destination] = acknowledged
+		if time.Since(shown) < progressEvery {
+			return
+		}
+		shown = time.Now()
+		var parts []string
+		for _, name := range slices.Sorted(maps.Keys(so)) {
+			parts = append(parts, fmt.Sprintf("%s %d", name, so[name]))
+		}
+		fmt.Fprintf(a.stderr, "\r\x1b[Kdelivered: %s", strings.Join(parts, ", "))
+	}
+}
+
+// progressEvery is how often a progress line changes: as fast as people read.
+const progressEvery = 200 * time.Millisecond
+
+// endProgress clears the progress line.
+func (a *app) endProgress() {
+	if onTerminal(a.stderr) {
+		fmt.Fprint(a.stderr, "\r\x1b[K")
+	}
 }
 
 // stateInWords is the last column: the reason, when the next attempt is due,
