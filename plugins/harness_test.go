@@ -101,6 +101,8 @@ type instance struct {
 	oneBlock bool
 	block    uint32
 	out      bytes.Buffer
+	funcs    map[string]api.Function
+	stack    [4]uint64
 }
 
 func instantiate(t testing.TB, wasm []byte, h host) *instance {
@@ -200,18 +202,25 @@ func (in *instance) alloc(align, size uint32) uint32 {
 // call calls an export that has at most one i32 result.
 func (in *instance) call(name string, args ...uint64) uint32 {
 	in.t.Helper()
-	f := in.mod.ExportedFunction(name)
+	// A call in progress has its own api.Function, since one may not be
+	// entered again; only cabi_realloc is called from inside another.
+	f := in.funcs[name]
 	if f == nil {
-		in.t.Fatalf("the guest does not export %q", name)
+		if f = in.mod.ExportedFunction(name); f == nil {
+			in.t.Fatalf("the guest does not export %q", name)
+		}
+		if in.funcs == nil {
+			in.funcs = map[string]api.Function{}
+		}
+		in.funcs[name] = f
 	}
-	results, err := f.Call(in.ctx, args...)
-	if err != nil {
+	stack := in.stack[:]
+	clear(stack)
+	copy(stack, args)
+	if err := f.CallWithStack(in.ctx, stack); err != nil {
 		in.t.Fatalf("%s: %v\n%s", name, err, in.out.String())
 	}
-	if len(results) == 0 {
-		return 0
-	}
-	return uint32(results[0])
+	return uint32(stack[0])
 }
 
 func (in *instance) bytes(p, n uint32) []byte {

@@ -35,39 +35,38 @@ func signalType(action string) string {
 func mapSteps(steps []mapper.Step, out *mapper.Signals) error {
 	for i := range steps {
 		s := &steps[i]
-		if kind := signalType(s.Action); kind != "" {
-			data := out.Start(i, kind, "")
-			identify(data, s)
-			coherence(data, s)
-			content(data, s)
+		coherent := s.Phi.Set || s.KuramotoR.Set || s.ChannelCoherence != ""
+		kind := signalType(s.Action)
+		if kind == "" {
+			if coherent {
+				state(out.Start(i, coherenceUpdate, ""), s)
+			}
+			continue
 		}
-		if s.Phi.Set || s.KuramotoR.Set || s.ChannelCoherence != "" {
-			data := out.Start(i, coherenceUpdate, "")
-			identify(data, s)
-			coherence(data, s)
+		data := out.Start(i, kind, "")
+		state(data, s)
+		shared := data.Written()
+		content(data, s)
+		if coherent {
+			out.Start(i, coherenceUpdate, "").Members(shared)
 		}
 	}
 	return nil
 }
 
-// identify writes which step the signal is about, under the names that a Step
-// line has, so that a reader can check the event's id from its data.
-func identify(data *json.Object, s *mapper.Step) {
+// state writes which step the signal is about and how coherent things were at
+// that moment: the whole data of a coherence update, and the head of every
+// other signal's. The names are those of a Step line, so that a reader can
+// check the event's id from its data.
+func state(data *json.Object, s *mapper.Step) {
 	data.String("step_id", s.ID)
 	data.String("action", s.Action)
 	data.String("name", s.Name)
 	optional(data, "session_id", s.Session)
 	optional(data, "trace_id", s.Trace)
 	optional(data, "parent_id", s.Parent)
-}
-
-func coherence(data *json.Object, s *mapper.Step) {
-	if s.Phi.Set {
-		data.Float("phi", s.Phi.Value)
-	}
-	if s.KuramotoR.Set {
-		data.Float("kuramoto_r", s.KuramotoR.Value)
-	}
+	number(data, "phi", s.Phi)
+	number(data, "kuramoto_r", s.KuramotoR)
 	raw(data, "channel_coherence", s.ChannelCoherence)
 }
 
@@ -76,12 +75,16 @@ func content(data *json.Object, s *mapper.Step) {
 	if s.Success.Set {
 		data.Bool("success", s.Success.Value)
 	}
-	if s.DurationMS.Set {
-		data.Float("duration_ms", s.DurationMS.Value)
-	}
+	number(data, "duration_ms", s.DurationMS)
 	raw(data, "input", s.Input)
 	raw(data, "output", s.Output)
 	raw(data, "metadata", s.Metadata)
+}
+
+func number(data *json.Object, name string, v mapper.Option[float64]) {
+	if v.Set {
+		data.Float(name, v.Value)
+	}
 }
 
 func optional(data *json.Object, name, value string) {

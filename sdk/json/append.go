@@ -17,12 +17,52 @@ const hexDigits = "0123456789abcdef"
 // AppendString appends s to dst as a JSON string. What is not UTF-8 in s
 // becomes U+FFFD, so that the result is always a legal JSON text.
 func AppendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
+	// Most strings need no escape; they are copied at once.
+	plain := plainPrefix(s)
+	n := len(dst)
+	dst = extend(dst, plain+2)
+	dst[n] = '"'
+	copy(dst[n+1:], s[:plain])
+	dst[n+1+plain] = '"'
+	if plain == len(s) {
+		return dst
+	}
+	return appendEscaped(dst[:n+1+plain], s[plain:])
+}
+
+// plainPrefix returns how many bytes of s are ASCII and stand for themselves.
+func plainPrefix(s string) int {
+	for i := range len(s) {
+		if !plainByte[s[i]] {
+			return i
+		}
+	}
+	return len(s)
+}
+
+// plainByte says which bytes stand for themselves in a JSON string.
+var plainByte = func() (plain [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return plain
+}()
+
+// extend makes dst n bytes longer; what they hold is the caller's to write.
+func extend(dst []byte, n int) []byte {
+	if need := len(dst) + n; need <= cap(dst) {
+		return dst[:need]
+	}
+	return append(dst, make([]byte, n)...)
+}
+
+// appendEscaped writes the rest of a string and its end.
+func appendEscaped(dst []byte, s string) []byte {
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
-			if c >= 0x20 && c != '"' && c != '\\' {
+			if plainByte[c] {
 				i++
 				continue
 			}
@@ -65,6 +105,9 @@ func AppendFloat(dst []byte, f float64) []byte {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
 		return append(dst, "null"...)
 	}
+	if short, ok := appendShort(dst, f); ok {
+		return short
+	}
 	abs := math.Abs(f)
 	if abs != 0 && (abs < 1e-6 || abs >= 1e21) {
 		dst = strconv.AppendFloat(dst, f, 'e', -1, 64)
@@ -76,6 +119,44 @@ func AppendFloat(dst []byte, f float64) []byte {
 		return dst
 	}
 	return strconv.AppendFloat(dst, f, 'f', -1, 64)
+}
+
+// appendShort writes what has at most six decimals and fifteen digits in all,
+// as most measurements do, several times faster than the general way. No two
+// such decimals are the same float64, so one that reads back as f is the
+// shortest.
+func appendShort(dst []byte, f float64) ([]byte, bool) {
+	const scale = 1e6
+	abs := math.Abs(f)
+	if !(abs < 1e9) || f == 0 && math.Signbit(f) {
+		return dst, false
+	}
+	n := uint64(abs*scale + 0.5)
+	// Both are integers that a float64 holds exactly, so the quotient is
+	// rounded once: it is what reading the decimal would give.
+	if float64(n)/scale != abs {
+		return dst, false
+	}
+	if f < 0 {
+		dst = append(dst, '-')
+	}
+	dst = strconv.AppendUint(dst, n/scale, 10)
+	rest := n % scale
+	if rest == 0 {
+		return dst, true
+	}
+	at := len(dst)
+	dst = extend(dst, len(".000000"))
+	dst[at] = '.'
+	for i := at + 6; i > at; i-- {
+		dst[i] = byte('0' + rest%10)
+		rest /= 10
+	}
+	end := len(dst)
+	for dst[end-1] == '0' {
+		end--
+	}
+	return dst[:end], true
 }
 
 // AppendInt appends n.

@@ -15,6 +15,8 @@ package json
 type Object struct {
 	buf  []byte
 	open int
+	// inside is where the outermost open object's members begin.
+	inside int
 }
 
 // NewObject returns an Object that appends to dst.
@@ -23,6 +25,9 @@ func NewObject(dst []byte) Object { return Object{buf: dst} }
 // Open begins an object: the outermost one, or an element after [Object.Key].
 func (o *Object) Open() {
 	o.buf = append(o.buf, '{')
+	if o.open == 0 {
+		o.inside = len(o.buf)
+	}
 	o.open++
 }
 
@@ -44,16 +49,49 @@ func (o *Object) CloseAll() {
 func (o *Object) Bytes() []byte { return o.buf }
 
 // Reset forgets what was written and keeps the memory.
-func (o *Object) Reset() { o.buf, o.open = o.buf[:0], 0 }
+func (o *Object) Reset() { o.buf, o.open, o.inside = o.buf[:0], 0, 0 }
 
 // Key writes a member's name; its value must follow, by [Object.Open] or [Object.Value].
 func (o *Object) Key(name string) {
+	if plainPrefix(name) < len(name) {
+		o.comma()
+		o.buf = append(AppendString(o.buf, name), ':')
+		return
+	}
+	// One step for the usual name: these few bytes are most of what a small
+	// signal consists of.
+	n := len(o.buf)
+	buf := extend(o.buf, len(name)+len(`,"":`))
 	// No JSON value ends in an opening brace, so this one is the object's own.
+	if buf[n-1] != '{' {
+		buf[n] = ','
+		n++
+	}
+	buf[n] = '"'
+	copy(buf[n+1:], name)
+	n += 1 + len(name)
+	buf[n], buf[n+1] = '"', ':'
+	o.buf = buf[:n+2]
+}
+
+func (o *Object) comma() {
 	if o.buf[len(o.buf)-1] != '{' {
 		o.buf = append(o.buf, ',')
 	}
-	o.buf = AppendString(o.buf, name)
-	o.buf = append(o.buf, ':')
+}
+
+// Written returns the members that the outermost open object has so far, as
+// they stand between its braces. What is written later leaves them as they
+// are; [Object.Reset] does not.
+func (o *Object) Written() []byte { return o.buf[o.inside:] }
+
+// Members writes members as [Object.Written] gave them, from this Object or another.
+func (o *Object) Members(text []byte) {
+	if len(text) == 0 {
+		return
+	}
+	o.comma()
+	o.buf = append(o.buf, text...)
 }
 
 // Value writes text, which must be one JSON text, as it is.
