@@ -67,9 +67,8 @@ func Load(ctx context.Context, module []byte, cfg Config) (*Plugin, error) {
 		return nil, pluginFault(cfg.Name, fault.PluginBadModule, "is a component: this version of carl loads core modules alone").
 			WithHint("install the core module that the component wraps")
 	}
-	// The loader's allocator holds the memory limit, so the meter need not: the
-	// rewritten module is the same for every limit.
-	metered, info, err := meter.Rewrite(module, meter.Config{})
+	pages := uint32(cfg.MemoryMiB) << 4
+	metered, info, err := meter.Rewrite(module, meter.Config{MaxMemoryPages: pages})
 	if err != nil {
 		var f *fault.Error
 		if errors.As(err, &f) {
@@ -80,10 +79,9 @@ func Load(ctx context.Context, module []byte, cfg Config) (*Plugin, error) {
 	if err := link(cfg.Name, cfg.World, info); err != nil {
 		return nil, err
 	}
-	p := &Plugin{cfg: cfg, info: info, pages: uint32(cfg.MemoryMiB) << 4, budget: budgetOf(cfg.World, cfg.Fuel)}
-	if info.MemoryMin > p.pages {
-		return nil, pluginFault(cfg.Name, fault.PluginBadModule, "begins with %d pages of memory, over its limit of %d (%d MiB)", info.MemoryMin, p.pages, cfg.MemoryMiB).
-			WithHint("allow more with `plugins.limits.memory_mib` in config.yaml")
+	p := &Plugin{cfg: cfg, info: info, pages: pages, budget: budgetOf(cfg.World, cfg.Fuel)}
+	if info.MemoryMax > pages {
+		metered = withMaximum(metered, info.MemoryMax)
 	}
 	if err := p.compile(ctx, module, metered); err != nil {
 		return nil, err

@@ -1,0 +1,18 @@
+;; A reason outside of memory.
+(module
+  (memory (export "memory") 1)
+  (global $next (mut i32) (i32.const 32768))
+  (func (export "cabi_realloc") (param $old i32) (param $oldsize i32) (param $align i32) (param $size i32) (result i32)
+    (local $p i32)
+    (local.set $p (i32.and (i32.add (global.get $next) (i32.sub (local.get $align) (i32.const 1))) (i32.sub (i32.const 0) (local.get $align))))
+    (global.set $next (i32.add (local.get $p) (local.get $size)))
+    (local.get $p))
+  (func (export "carl:plugin/forwarder@0.1.0#open") (param $ptr i32) (param $len i32) (result i32)
+    (i32.const 1024))
+  (func (export "carl:plugin/forwarder@0.1.0#deliver") (param $topic i32) (param $events i32) (param $n i32) (result i32)
+    (i32.store (i32.const 1032) (i32.const 2048))
+    (i32.store (i32.const 1036) (i32.const 2))
+    (i32.store8 (i32.const 2048) (i32.const 2))
+    (i32.store (i32.const 2052) (i32.const 65530))
+    (i32.store (i32.const 2056) (i32.const 1000))
+    (i32.const 1024)))

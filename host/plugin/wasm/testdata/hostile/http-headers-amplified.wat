@@ -1,0 +1,20 @@
+;; Two hundred headers that each point at the same page.
+(module
+  (import "carl:plugin/http@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (global $next (mut i32) (i32.const 32768))
+  (func (export "cabi_realloc") (param $old i32) (param $oldsize i32) (param $align i32) (param $size i32) (result i32)
+    (local $p i32)
+    (local.set $p (i32.and (i32.add (global.get $next) (i32.sub (local.get $align) (i32.const 1))) (i32.sub (i32.const 0) (local.get $align))))
+    (global.set $next (i32.add (local.get $p) (local.get $size)))
+    (local.get $p))
+  (func (export "carl:plugin/forwarder@0.1.0#open") (param $ptr i32) (param $len i32) (result i32)
+    (i32.const 1024))
+  (func (export "carl:plugin/forwarder@0.1.0#deliver") (param $topic i32) (param $events i32) (param $n i32) (result i32)
+    (local $i i32)
+    (loop $l
+      (i32.store offset=4100 (i32.mul (local.get $i) (i32.const 16)) (i32.const 30000))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if $l (i32.lt_u (local.get $i) (i32.const 200))))
+    (call $send (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 4096) (i32.const 200) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))
+    (i32.const 1024)))

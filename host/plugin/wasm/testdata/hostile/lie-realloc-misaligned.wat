@@ -1,0 +1,7 @@
+;; cabi_realloc minds no alignment.
+(module
+  (memory (export "memory") 1)
+  (func (export "cabi_realloc") (param $old i32) (param $oldsize i32) (param $align i32) (param $size i32) (result i32)
+    (i32.const 1025))
+  (func (export "carl:plugin/mapper@0.1.0#map-steps") (param $steps i32) (param $n i32) (result i32)
+    (i32.const 1024)))

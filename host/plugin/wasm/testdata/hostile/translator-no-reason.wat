@@ -1,0 +1,18 @@
+;; A refusal without a reason.
+(module
+  (memory (export "memory") 1)
+  (global $next (mut i32) (i32.const 32768))
+  (func (export "cabi_realloc") (param $old i32) (param $oldsize i32) (param $align i32) (param $size i32) (result i32)
+    (local $p i32)
+    (local.set $p (i32.and (i32.add (global.get $next) (i32.sub (local.get $align) (i32.const 1))) (i32.sub (i32.const 0) (local.get $align))))
+    (global.set $next (i32.add (local.get $p) (local.get $size)))
+    (local.get $p))
+  (func (export "carl:plugin/translator@0.1.0#config-schema") (result i32)
+    (i32.const 600))
+  (func (export "carl:plugin/translator@0.1.0#args-schema") (result i32)
+    (i32.const 600))
+  (func (export "carl:plugin/translator@0.1.0#translate") (param $ptr i32) (param $len i32) (result i32)
+    (i32.store8 (i32.const 1024) (i32.const 1))
+    (i32.const 1024))
+  (data (i32.const 600) "\20\03\00\00\02\00\00\00") ;; a string: 2 bytes at 800
+  (data (i32.const 800) "{}"))
