@@ -1,7 +1,5 @@
 package redact
 
-import "strings"
-
 // secretWords are the words that make the value of a member a secret. They are
 // matched as whole words of the name, in any case and in the plural.
 var secretWords = []string{
@@ -22,7 +20,7 @@ var exceptions = []string{
 	"primary key", "foreign key", "candidate key", "natural key", "surrogate key", "composite key", "unique key",
 	"partition key", "sort key", "range key", "hash key", "shard key", "index key", "row key", "join key", "group key",
 	"cache key", "idempotency key", "dedup key", "deduplication key", "routing key", "object key", "lookup key", "map key",
-	"answer key", "arrow key", "hot key", "shortcut key", "attention key", "query key", "num key", "linear key",
+	"answer key", "arrow key", "hot key", "shortcut key", "attention key",
 	"public key", "verification key", "verify key", "host key",
 	// What is said about a key.
 	"key id", "key name", "key type", "key size", "key length", "key bit", "key alg", "key algorithm", "key usage", "key op",
@@ -70,6 +68,9 @@ func (words *nameWords) judge(name []byte) naming {
 	if !words.split(name) {
 		return secret
 	}
+	if !words.anySecret() {
+		return harmless
+	}
 	var covered [maxWords]bool
 	for i := range words.n {
 		first := words.at(i)[0]
@@ -110,6 +111,16 @@ func (words *nameWords) judge(name []byte) naming {
 	return secret
 }
 
+// anySecret reports whether there is anything that exceptions could excuse.
+func (words *nameWords) anySecret() bool {
+	for i := range words.n {
+		if w := words.at(i); contains(secretWords, singular(w)) || string(w) == "pass" {
+			return true
+		}
+	}
+	return false
+}
+
 // passwordTails make a secret word of a "pass" that is written apart.
 var passwordTails = []string{"word", "phrase", "code"}
 
@@ -125,23 +136,31 @@ func contains(list []string, w []byte) bool {
 // match returns how many words of the phrase, all of them, stand from word i
 // on, or 0.
 func (words *nameWords) match(i int, phrase string) int {
-	n := 0
-	for more := true; more; n++ {
-		var want string
-		want, phrase, more = strings.Cut(phrase, " ")
-		if i+n >= words.n {
-			return 0
+	for n := 1; ; n++ {
+		w := words.at(i)
+		if !beginsWith(phrase, w) {
+			if w = singular(w); !beginsWith(phrase, w) {
+				return 0
+			}
 		}
-		if w := words.at(i + n); string(w) != want && string(singular(w)) != want {
+		if len(phrase) == len(w) {
+			return n
+		}
+		phrase = phrase[len(w)+1:]
+		if i++; i == words.n {
 			return 0
 		}
 	}
-	return n
+}
+
+// beginsWith reports whether w is the first word of the phrase.
+func beginsWith(phrase string, w []byte) bool {
+	return len(phrase) >= len(w) && phrase[:len(w)] == string(w) && (len(phrase) == len(w) || phrase[len(w)] == ' ')
 }
 
 // singular takes the plural off a word.
 func singular(w []byte) []byte {
-	if len(w) > 3 && w[len(w)-1] == 's' && w[len(w)-2] != 's' {
+	if len(w) > 2 && w[len(w)-1] == 's' && w[len(w)-2] != 's' {
 		return w[:len(w)-1]
 	}
 	return w
