@@ -335,8 +335,7 @@ func (l *lane) settle(stop halt) error {
 		}
 	}
 
-	before := len(l.flight)
-	open := l.land()
+	open, changed := l.land()
 
 	if err := l.settleWindow(open); err != nil {
 		return err
@@ -346,35 +345,36 @@ func (l *lane) settle(stop halt) error {
 	if err := l.state.Save(); err != nil {
 		return err
 	}
-	if n := len(l.flight); 0 < n && n < before {
+	if changed && len(l.flight) > 0 {
 		return l.store()
 	}
 	return nil
 }
 
-// land takes out of the flight what has its final answer, and returns the
-// places that are still open. Events that were put off go to the end, so that
-// none of them is always the first to be tried.
-func (l *lane) land() (open map[place]bool) {
+// land takes out of the flight what has its final answer. Events that were put
+// off go to the end, so that none of them is always the first to be tried. It
+// returns the places that are still open, and whether the flight is another now.
+func (l *lane) land() (open map[place]bool, changed bool) {
 	open = make(map[place]bool)
 	var pending, later []*flying
 	for _, f := range l.flight {
 		if f.done {
 			delete(l.byID, f.ID)
+			changed = true
 			continue
 		}
 		for _, p := range f.places {
 			open[p] = true
 		}
 		if f.putOff {
-			f.putOff = false
+			f.putOff, changed = false, true
 			later = append(later, f)
 		} else {
 			pending = append(pending, f)
 		}
 	}
 	l.flight = append(pending, later...)
-	return open
+	return open, changed
 }
 
 // settleWindow settles every place of the window that has no event in flight.

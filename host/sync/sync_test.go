@@ -857,6 +857,7 @@ func TestWatch(t *testing.T) {
 	s := newStore()
 	p := newPlace(t, t.TempDir(), plain("camp", &mapper{}, &forwarder{store: s}))
 	p.Now = nil
+	p.record(t, 0, "one")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	rounds := 0
@@ -873,4 +874,8 @@ func TestWatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if rounds != 3 {
+		t.Errorf("%d rounds told of work, want 3", rounds)
+	}
+	same(t, s, p.due)
 }
