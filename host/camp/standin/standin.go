@@ -1,24 +1,80 @@
 // Package standin is a strict local stand-in of the platform, for `carl camp
-// dev` and for tests: it serves the calls of ../API.md from this machine,
-// keeps what it receives, refuses what the platform would refuse, and fails on
+// dev` and for tests: it serves calls of ../API.md from this machine, keeps
+// what it receives, refuses what the platform would refuse, and fails on
 // request.
+//
+// # What it serves
+//
+// The calls of the platform that are built (a file for each group: signals.go),
+// and its own under /dev/, for looking at what it holds (look.go):
+//
+//	GET /dev/summary          counts, by type and by what was refused
+//	GET /dev/signals          the signals held, a JSON line each, in order of arrival;
+//	                          ?after=N skips N, ?limit=N ends after N (default and at most 10,000)
+//	GET /dev/signals/{id}     one signal, byte for byte as it was received
+//	GET /dev/conflicts        the first 1,000 bodies that came under an id that had another
+//
+// All of them, too, ask for the bearer token.
+//
+// # What it keeps
+//
+// With a data folder, every signal is a line of signals.jsonl, on disk before
+// it is acknowledged, and the token is in the file token; both outlast the
+// process, however it ends. One process at a time has the folder.
+//
+// # How it fails
+//
+// [ParseFaults] lists the faults. They are drawn for each call of the
+// platform's API that has the right token, from one seeded sequence, and never
+// for /dev/.
 package standin
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
+	"net"
 	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"time"
+
+	"carl.camp/carl/host/camp"
+	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/private"
+)
+
+const (
+	// readHeaderTimeout and readTimeout end a client that sends its request
+	// a byte at a time.
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	// writeTimeout leaves room for the longest answer to /dev/signals.
+	writeTimeout = 2 * time.Minute
+	idleTimeout  = time.Minute
+	// maxHeader bounds the fields of a request; a token and an idempotency key take 10 KiB.
+	maxHeader = 32 << 10
+	// defaultSlow is what the fault slow waits: longer than a person, shorter than carl's timeouts.
+	defaultSlow = 2 * time.Second
+	// defaultRetryAfter is what 429 and 503 ask for.
+	defaultRetryAfter = time.Second
+	// maxTokenFile bounds the file that keeps the token.
+	maxTokenFile = 16 << 10
 )
 
 // Options say what a stand-in keeps and how it misbehaves. The zero value is
 // an honest one that keeps everything in memory.
 type Options struct {
-	// DataDir keeps what is received, and the token, across restarts; "" keeps it in memory.
+	// DataDir keeps what is received, and the token, across restarts; it is
+	// made where it is missing. "" keeps everything in memory.
 	DataDir string
-	// Token is the bearer token to ask for. "" makes one, or takes the one in DataDir.
+	// Token is the bearer token to ask for. "" takes the one in DataDir, or makes one.
 	Token string
-	// Tier is what the token's owner has paid for; "" is "free".
+	// Tier is what the token's owner has paid for, as /dev/summary shows it; "" is "free".
 	Tier string
 	// Faults are drawn from for every call of the platform's API.
 	Faults Faults
@@ -26,11 +82,12 @@ type Options struct {
 	Seed uint64
 	// Slow is how long the fault slow waits; 0 is 2 s.
 	Slow time.Duration
-	// RetryAfter is what 429 and 503 ask for; 0 is 1 s.
+	// RetryAfter is what 429 and 503 ask for, in whole seconds; 0 is 1 s, less than 0 asks for nothing.
 	RetryAfter time.Duration
-	// Clock is the stand-in's time; nil is the machine's.
+	// Clock is the stand-in's time; nil is the machine's. It may be called from several goroutines.
 	Clock func() time.Time
-	// Log is told of every request after it was answered; nil is told nothing.
+	// Log is told of every request after it was answered, from the goroutine
+	// that served it; nil is told nothing.
 	Log func(Request)
 	// Anywhere lets Start listen on addresses other than loopback.
 	Anywhere bool
@@ -41,58 +98,218 @@ type Request struct {
 	Time   time.Time
 	Method string
 	Path   string
-	Status int    // 0 when no answer was given
-	Fault  string // the fault that was played, or ""
-	Events int    // how many events the call carried
+	// Status is what was answered, 0 when the connection was cut instead.
+	Status int
+	// Fault is the fault that was played, or "".
+	Fault string
+	// Events is how many events the call carried.
+	Events int
 	Took   time.Duration
 }
 
-// Faults are kinds of failure with their probabilities.
-type Faults struct{}
+// Server is a stand-in. It is safe for use by several goroutines.
+type Server struct {
+	token      string
+	tier       string
+	clock      func() time.Time
+	log        func(Request)
+	slow       time.Duration
+	retryAfter time.Duration
+	anywhere   bool
+	lock       *private.FileLock
+	signals    *signalStore
+	draws      *draws
+	counts     *counts
+	routes     []route
 
-// ParseFaults reads "429:0.1,500:0.05,reset:0.05,slow:0.1".
-func ParseFaults(s string) (Faults, error) { return Faults{}, errors.New("not built yet") }
+	ending chan struct{} // closed when slow answers need wait no longer
+	ended  sync.Once
 
-// Server is a stand-in.
-type Server struct{}
+	mu   sync.Mutex
+	http *http.Server // guarded by mu; nil until Start
+}
 
-// New opens the store and makes a stand-in.
-func New(o Options) (*Server, error) { return nil, errors.New("not built yet") }
+// New opens the store and makes a stand-in. Errors are *[fault.Error]: of the
+// folder's use, [fault.CampTokenInvalid] for Token, [fault.IO] for a store
+// that is damaged elsewhere than at its end.
+func New(o Options) (*Server, error) {
+	s := &Server{
+		token:      o.Token,
+		tier:       o.Tier,
+		clock:      o.Clock,
+		log:        o.Log,
+		slow:       o.Slow,
+		retryAfter: o.RetryAfter,
+		anywhere:   o.Anywhere,
+		draws:      newDraws(o.Faults, o.Seed),
+		counts:     newCounts(),
+		ending:     make(chan struct{}),
+	}
+	if s.tier == "" {
+		s.tier = "free"
+	}
+	if s.clock == nil {
+		s.clock = time.Now
+	}
+	if s.slow == 0 {
+		s.slow = defaultSlow
+	}
+	if s.retryAfter == 0 {
+		s.retryAfter = defaultRetryAfter
+	}
+	if s.token != "" {
+		token, err := camp.ParseToken(s.token)
+		if err != nil {
+			return nil, err
+		}
+		s.token = token
+	}
+	if err := s.open(o.DataDir); err != nil {
+		if s.lock != nil {
+			s.lock.Unlock()
+		}
+		return nil, err
+	}
+	s.routes = s.table()
+	return s, nil
+}
+
+func (s *Server) open(dir string) error {
+	if dir == "" {
+		if s.token == "" {
+			s.token = newToken()
+		}
+		s.signals = newSignalStore()
+		return nil
+	}
+	if err := private.MkdirAll(dir); err != nil {
+		return err
+	}
+	lock, free, err := private.TryLock(filepath.Join(dir, "lock"))
+	if err != nil {
+		return err
+	}
+	if !free {
+		return fault.New(fault.IO, "stand-in: another process keeps its data in %q", dir).
+			WithHint("stop it, or give this one another folder with --data")
+	}
+	s.lock = lock
+	if err := s.keepToken(filepath.Join(dir, "token")); err != nil {
+		return err
+	}
+	s.signals, err = openSignalStore(filepath.Join(dir, "signals.jsonl"))
+	return err
+}
+
+// keepToken makes the token outlast a restart, so that nobody has to log in again.
+func (s *Server) keepToken(file string) error {
+	if s.token == "" {
+		text, err := private.ReadFile(file, maxTokenFile)
+		if err == nil {
+			s.token, err = camp.ParseToken(string(text))
+			return err
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		s.token = newToken()
+	}
+	return private.WriteFile(file, []byte(s.token+"\n"))
+}
+
+func newToken() string {
+	var b [20]byte
+	rand.Read(b[:]) // never fails
+	return "camp_dev_" + hex.EncodeToString(b[:])
+}
 
 // Token is the bearer token that calls must carry.
-func (s *Server) Token() string { return "" }
+func (s *Server) Token() string { return s.token }
 
-// Handler serves the API.
-func (s *Server) Handler() http.Handler { return http.NotFoundHandler() }
+// SetFaults replaces the faults; the sequence they are drawn from goes on.
+func (s *Server) SetFaults(f Faults) { s.draws.set(f) }
 
-// Start listens on address, such as 127.0.0.1:0, serves in the background, and returns the URL.
+// Start listens on address, such as "127.0.0.1:0", serves in the background
+// and returns the URL. Without Options.Anywhere the address must be one of
+// this machine's loopback interface. It is called once. The error is a
+// *[fault.Error] with code [fault.Usage] or [fault.IO].
 func (s *Server) Start(address string) (url string, err error) {
-	return "", errors.New("not built yet")
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fault.New(fault.Usage, "stand-in: %q is not an address of the form 127.0.0.1:0", address)
+	}
+	if ip, err := netip.ParseAddr(host); !s.anywhere && host != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return "", fault.New(fault.Usage, "stand-in: %q is not a loopback address, and what listens elsewhere is open to the network", address)
+	}
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return "", fault.New(fault.IO, "stand-in: cannot listen on %q: %w", address, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.http != nil {
+		ln.Close()
+		return "", fault.New(fault.Internal, "stand-in: started twice")
+	}
+	s.http = &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout + s.slow,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		// What a broken client does to its own connection is no news.
+		ErrorLog: nil,
+	}
+	srv := s.http
+	go srv.Serve(ln)
+	return "http://" + ln.Addr().String(), nil
 }
 
-// Shutdown ends serving after the calls under way are answered, and closes the store.
-func (s *Server) Shutdown(ctx context.Context) error { return nil }
-
-// Close ends at once.
-func (s *Server) Close() error { return nil }
-
-// Summary is what a stand-in holds.
-type Summary struct {
-	Tier       string
-	Signals    int
-	Types      map[string]int
-	Duplicates int // events sent again, with the same body
-	Conflicts  int // events sent with another body under a known id
-	Rejected   int // events refused for another reason
-	Requests   int
-	Faults     map[string]int
+// Shutdown stops listening, waits for the calls under way until ctx ends, and
+// closes the store.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.ended.Do(func() { close(s.ending) })
+	s.mu.Lock()
+	srv := s.http
+	s.mu.Unlock()
+	var err error
+	if srv != nil {
+		if err = srv.Shutdown(ctx); err != nil {
+			srv.Close()
+		}
+	}
+	return errors.Join(err, s.closeStore())
 }
 
-// Summary counts what is held.
-func (s *Server) Summary() Summary { return Summary{} }
+// Close ends at once: calls under way get no answer.
+func (s *Server) Close() error {
+	s.ended.Do(func() { close(s.ending) })
+	s.mu.Lock()
+	srv := s.http
+	s.mu.Unlock()
+	var err error
+	if srv != nil {
+		err = srv.Close()
+	}
+	return errors.Join(err, s.closeStore())
+}
 
-// IDs returns the ids of the signals that are held, in the order of their arrival.
-func (s *Server) IDs() []string { return nil }
+func (s *Server) closeStore() error {
+	err := s.signals.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lock != nil {
+		s.lock.Unlock()
+	}
+	return err
+}
 
-// Event returns the body of a signal, as it was received.
-func (s *Server) Event(id string) ([]byte, bool) { return nil, false }
+// bearer returns the token of an Authorization field, or "".
+func bearer(field string) string {
+	scheme, token, _ := strings.Cut(field, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimLeft(token, " ")
+}
