@@ -112,6 +112,11 @@ func Inspect(module []byte) (*Info, error) {
 // Below zero it is a debt of less than 2^31.
 func Balance(state uint64) int64 { return int64(int32(uint32(state))) }
 
+// Stack returns the bytes of native stack that a value of the global
+// [ExportState] leaves, by the meter's estimate: [Config].MaxStack between calls,
+// and below zero where a call goes too deep.
+func Stack(state uint64) int64 { return (int64(state) - Balance(state)) >> 32 }
+
 // MaxBalance is the largest balance that [SetBalance] and the answer of the
 // yield import may hold, so that no chain of charges between two comparisons
 // leaves the 32 bits that hold it.
