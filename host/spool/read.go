@@ -64,7 +64,7 @@ type cursor struct {
 // A damaged span is copied to quarantine, counted ([Spool.Losses]) and
 // skipped. Errors are those of the file system only.
 func (s *Spool) Read(slot int, from uint64, maxEntries, maxBytes int) (entries []Entry, next uint64, err error) {
-	r := reading{s: s, slot: slot, next: max(from, 1), maxEntries: max(maxEntries, 1), bytes: maxBytes}
+	r := reading{s: s, slot: slot, cover: max(from, 1), next: max(from, 1), maxEntries: max(maxEntries, 1), bytes: maxBytes}
 	for range maxRelists {
 		segs, err := s.segments(slot)
 		if err != nil {
@@ -85,6 +85,7 @@ func (s *Spool) Read(slot int, from uint64, maxEntries, maxBytes int) (entries [
 type reading struct {
 	s          *Spool
 	slot       int
+	cover      uint64 // all below is returned or covered
 	next       uint64 // all below is returned, covered or gone
 	entries    []Entry
 	maxEntries int
@@ -155,12 +156,13 @@ func (r *reading) segment(g segment, last bool) (full bool, err error) {
 		r.bytes -= len(fr.payload)
 		r.entries = append(r.entries, Entry{
 			Pos:     Pos{g.slot, fr.seq},
-			First:   r.next,
+			First:   r.cover,
 			Epoch:   fr.epoch,
 			Time:    time.Unix(0, fr.time).UTC(),
 			Payload: bytes.Clone(fr.payload),
 		})
 		r.next = fr.seq + 1
+		r.cover = r.next
 	}
 	if last {
 		r.s.remember(place{g.slot, r.next}, cursor{g.first, sc.off})

@@ -71,6 +71,8 @@ type Spool struct {
 	dir string
 	o   Options
 	fs  private.FS
+	// segmentSize is SegmentSize; tests have smaller ones.
+	segmentSize int64
 
 	mu      sync.Mutex
 	cursors map[place]cursor // guarded by mu
@@ -98,7 +100,7 @@ func open(fsys private.FS, dir string, o Options) (*Spool, error) {
 			return nil, err
 		}
 	}
-	return &Spool{dir: dir, o: o, fs: fsys, cursors: map[place]cursor{}}, nil
+	return &Spool{dir: dir, o: o, fs: fsys, segmentSize: SegmentSize, cursors: map[place]cursor{}}, nil
 }
 
 // spoolError says what could not be done. An error that names the home as the

@@ -245,7 +245,7 @@ func (w *Writer) Append(epoch uint32, payloads ...[]byte) error {
 }
 
 func (w *Writer) append(epoch uint32, payloads [][]byte, total int) error {
-	if w.file == nil || w.ragged || w.spent || w.size > 0 && w.size+int64(total) > SegmentSize {
+	if w.file == nil || w.ragged || w.spent || w.size > 0 && w.size+int64(total) > w.s.segmentSize {
 		if err := w.begin(w.next); err != nil {
 			return err
 		}
@@ -283,7 +283,7 @@ func (w *Writer) append(epoch uint32, payloads [][]byte, total int) error {
 // enforce keeps the bounds of the spool, now and then: a writer that grows
 // slowly looks at each new segment that it makes, a fast one at every few.
 func (w *Writer) enforce() {
-	if w.begun%max(1, w.s.o.MaxBytes/(2*slack*SegmentSize)) == 0 {
+	if w.begun%max(1, w.s.o.MaxBytes/(2*slack*w.s.segmentSize)) == 0 {
 		w.s.enforce()
 	}
 	w.begun++

@@ -235,7 +235,9 @@ func (n *node) flush(size int, pick func() bool) {
 		if from < len(n.data) {
 			copy(disk[from:to], n.data[from:])
 		}
-		delete(n.dirty, b)
+		if min(from+blockSize, len(n.data)) <= size {
+			delete(n.dirty, b)
+		}
 	}
 	n.disk = disk
 }
