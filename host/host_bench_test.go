@@ -1,0 +1,100 @@
+package host_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"carl.camp/carl/host"
+	"carl.camp/carl/plugins"
+)
+
+// localHome is a home whose one destination is a local file.
+func localHome(tb testing.TB) (home, archive string) {
+	tb.Helper()
+	for _, b := range plugins.Manifests() {
+		if !plugins.Has(b.Name) {
+			tb.Fatalf("%s is not built: run `make plugins` first", b.Name)
+		}
+	}
+	home, archive = tb.TempDir(), tb.TempDir()
+	config := fmt.Sprintf("destinations:\n  archive: {plugin: carl.camp/forward/jsonl, settings: {file: signals.jsonl}, grants: {files: %q}}\nspool: {max_bytes: 8589934592}\n", archive)
+	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte(config), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	if err := os.Chmod(home, 0o700); err != nil {
+		tb.Fatal(err)
+	}
+	return home, archive
+}
+
+// stepLines is n steps of an agent at work, 1 to 2 KB each.
+func stepLines(n int) []byte {
+	actions := []string{"LLM_REPLY", "TOOL_CALL", "LLM_REPLY", "TOOL_CALL", "USER_INPUT", "TRAINING_STEP", "REWARD", "EXTERNAL"}
+	prose := bytes.Repeat([]byte("The test fails because the header is parsed twice; I will parse it once, and keep the result. "), 24)
+	var b bytes.Buffer
+	for i := range n {
+		coherence := ""
+		if i%2 == 0 {
+			coherence = fmt.Sprintf(`,"phi":0.%03d,"kuramoto_r":0.%03d`, i%1000, (i*7)%1000)
+		}
+		fmt.Fprintf(&b, `{"action":%q,"name":"step","ts":"2026-01-01T00:00:%02d.%09dZ","session_id":"bench","trace_id":"%032x","success":true,"duration_ms":%d.5%s,"input":{"text":%q},"metadata":{"turn":%d}}`+"\n",
+			actions[i%len(actions)], i%60, i, i/100, i%500, coherence, prose[:900+i%1000], i)
+	}
+	return b.Bytes()
+}
+
+const benchSteps = 20_000
+
+// BenchmarkRecord is decode, redact and spool, from lines in memory.
+func BenchmarkRecord(b *testing.B) {
+	home, _ := localHome(b)
+	h, err := host.Open(host.Options{Home: home})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer h.Close()
+	lines := stepLines(benchSteps)
+	b.SetBytes(int64(len(lines)))
+	for b.Loop() {
+		record(b, h, lines)
+	}
+	b.ReportMetric(float64(b.N)*benchSteps/b.Elapsed().Seconds(), "steps/s")
+}
+
+// BenchmarkRecordAndSync is that and the delivery to a local file, mapping included.
+func BenchmarkRecordAndSync(b *testing.B) {
+	home, _ := localHome(b)
+	h, err := host.Open(host.Options{Home: home})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer h.Close()
+	if _, err := h.Sync(context.Background()); err != nil { // compiles
+		b.Fatal(err)
+	}
+	lines := stepLines(benchSteps)
+	b.SetBytes(int64(len(lines)))
+	for b.Loop() {
+		record(b, h, lines)
+		report, err := h.Sync(context.Background())
+		if err != nil {
+			b.Fatal(err)
+		}
+		if !report.Drained() {
+			b.Fatalf("something is left: %+v", report)
+		}
+	}
+	b.ReportMetric(float64(b.N)*benchSteps/b.Elapsed().Seconds(), "steps/s")
+}
+
+func record(tb testing.TB, h *host.Host, lines []byte) {
+	tb.Helper()
+	done, err := h.RecordLines(bytes.NewReader(lines), nil, func(err error) { tb.Error(err) })
+	if err != nil || done.Recorded != benchSteps {
+		tb.Fatalf("recorded %d: %v", done.Recorded, err)
+	}
+}
