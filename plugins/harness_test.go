@@ -114,7 +114,7 @@ func instantiate(t testing.TB, wasm []byte, h host) *instance {
 	wasi_snapshot_preview1.MustInstantiate(in.ctx, r)
 	in.imports(r, h)
 	mod, err := r.InstantiateWithConfig(in.ctx, wasm,
-		wazero.NewModuleConfig().WithStartFunctions("_initialize").WithStdout(io.Discard).WithStderr(&in.out))
+		wazero.NewModuleConfig().WithStartFunctions("_initialize").WithSysWalltime().WithSysNanotime().WithStdout(io.Discard).WithStderr(&in.out))
 	if err != nil {
 		t.Fatalf("instantiate: %v\n%s", err, in.out.String())
 	}
