@@ -14,7 +14,7 @@ const (
 	maxExports   = 100_000   // of all kinds; a module may export every function
 	maxGlobals   = 100_000   // defined and imported
 	maxTables    = 100       // defined and imported
-	maxTableSize = 1_000_000 // elements that one table declares at its start
+	maxTableSize = 1_000_000 // elements of all tables at their start
 	maxElements  = 100_000   // element segments
 	maxData      = 100_000   // data segments
 	maxName      = 100_000   // bytes of an import's, export's or custom section's name

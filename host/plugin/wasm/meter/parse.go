@@ -96,21 +96,22 @@ type functionName struct {
 
 // parsed is a module after every check that needs no walk through its code.
 type parsed struct {
-	info     *Info
-	sections [13]section
-	types    []signature
-	funcs    []uint32 // type index of each function, imported ones first
-	imported int      // of funcs
-	globals  []string // type of each global, imported ones first
-	tables   []string // type of each table, imported ones first
-	memories []string // type of the memory, if any
-	start    int      // function index, or -1
-	bodies   []body
-	elements int
-	segments int
-	taken    []bool // functions whose reference is taken: they may be called indirectly
-	names    []functionName
-	name     string // of the module
+	info      *Info
+	sections  [13]section
+	types     []signature
+	funcs     []uint32 // type index of each function, imported ones first
+	imported  int      // of funcs
+	globals   []string // type of each global, imported ones first
+	tables    []string // type of each table, imported ones first
+	tableSize uint64   // elements of all tables at their start
+	memories  []string // type of the memory, if any
+	start     int      // function index, or -1
+	bodies    []body
+	elements  int
+	segments  int
+	taken     []bool // functions whose reference is taken: they may be called indirectly
+	names     []functionName
+	name      string // of the module
 }
 
 func parse(module []byte) (*parsed, error) {
@@ -337,8 +338,8 @@ func (p *parsed) parseTable(c *cursor) string {
 		c.fail("0x%x is not a reference type", t)
 	}
 	low, high, bounded := c.limits()
-	if low > maxTableSize {
-		c.err = refuse("has a table of %d elements; the limit is %d", low, maxTableSize)
+	if p.tableSize += uint64(low); c.err == nil && p.tableSize > maxTableSize {
+		c.err = refuse("has tables of %d elements; the limit is %d", p.tableSize, maxTableSize)
 	}
 	if bounded {
 		return fmt.Sprintf("%s %d %d", typeName(t), low, high)
