@@ -9,6 +9,7 @@ package fault
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Error is one refusal. It is immutable after construction: the With methods
@@ -30,11 +31,29 @@ type Error struct {
 }
 
 // New returns an error with a code and a formatted message. A %w in the
-// format sets the cause.
+// format sets the cause. Of an *Error among args only the message is shown:
+// what was kept, and under which code, is for the outermost one to say.
 func New(code Code, format string, args ...any) *Error {
+	args = slices.Clone(args)
+	for i, a := range args {
+		if e, ok := a.(*Error); ok && e != nil {
+			args[i] = inner{e}
+		}
+	}
 	err := fmt.Errorf(format, args...)
-	return &Error{Code: code, Message: err.Error(), Err: errors.Unwrap(err)}
+	cause := errors.Unwrap(err)
+	if _, several := err.(interface{ Unwrap() []error }); several {
+		cause = err
+	}
+	return &Error{Code: code, Message: err.Error(), Err: cause}
 }
+
+// inner is an *Error within the message of another.
+type inner struct{ e *Error }
+
+func (i inner) Error() string { return i.e.Message }
+
+func (i inner) Unwrap() error { return i.e }
 
 // WithKept returns a copy of e that says what was left untouched.
 func (e *Error) WithKept(format string, args ...any) *Error {
