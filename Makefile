@@ -51,7 +51,7 @@ demo: build
 	@$(GO) run ./examples/demo $(BIN)
 
 # The contract must parse with the Bytecode Alliance's tools.
-wit:
+wit: plugins
 	@sh .ci/wit "$(JCO)"
 
 clean:
