@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"time"
 
@@ -64,16 +65,17 @@ type instance struct {
 	// scratch is where a record is made before it is copied into the guest's memory.
 	scratch [stepSize]byte
 
-	initial  uint32 // bytes of memory after the start
-	calls    int    // since the start
-	dead     bool   // trapped or stopped: must not run again
-	deadline time.Time
-	budget   int64 // of this call
-	given    int64 // of it, to the guest so far
-	hosted   int64 // of it, charged for the host's work
-	stop     error // why the host ended the call
-	log      callLog
-	wasi     wasiState
+	initial   uint32 // bytes of memory after the start
+	calls     int    // since the start
+	dead      bool   // trapped or stopped: must not run again
+	deadline  time.Time
+	budget    int64 // of this call
+	given     int64 // of it, to the guest so far
+	hosted    int64 // of it, charged for the host's work
+	hostSlice int64 // of that, since others were last let run
+	stop      error // why the host ended the call
+	log       callLog
+	wasi      wasiState
 }
 
 // view is the whole of the guest's memory. It holds until the guest runs again.
@@ -272,6 +274,9 @@ func (in *instance) yield(balance int64) int64 {
 	if left <= 0 {
 		in.exhausted()
 	}
+	// The scheduler would leave the processor to this goroutine for 10 ms at a
+	// time; on one processor, whoever waits in steps waits that long for each.
+	runtime.Gosched()
 	slice := min(sliceFuel, left)
 	in.given = used + slice
 	return slice
@@ -309,9 +314,16 @@ func interrupted(name string, cause error) *fault.Error {
 
 // charge accounts for work that the host does for the guest, and looks at the clock.
 func (in *instance) charge(bytes uint64) {
-	in.hosted += hostCallFuel + int64(min(bytes, 1<<32))
+	cost := hostCallFuel + int64(min(bytes, 1<<32))
+	in.hosted += cost
 	if in.hosted > in.budget {
 		in.exhausted()
 	}
 	in.check()
+	// A guest that has the host work for it returns into Go often enough, but
+	// never waits.
+	if in.hostSlice += cost; in.hostSlice > sliceFuel {
+		in.hostSlice = 0
+		runtime.Gosched()
+	}
 }
