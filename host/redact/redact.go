@@ -104,11 +104,12 @@ func (r *Redactor) JSON(text []byte) []byte {
 // Step takes the secrets out of s, in every field. Fields that are not clean
 // are replaced and nothing that they alias is written to. A legal step stays
 // one: an action becomes REDACTED, ids become other ids, the same ones every
-// time, a number goes, and JSON members that grew out of the line's bound are
-// replaced whole.
+// time, a number goes, and members that grew out of the line's bound are
+// replaced whole or cut.
 func (r *Redactor) Step(s *step.Step) {
 	st := r.get()
 	defer r.put(st)
+	before := textSize(s)
 	s.ID = st.id(s.ID)
 	s.Parent = st.id(s.Parent)
 	if s.Action != "" && !st.cleanString(s.Action) {
@@ -123,37 +124,38 @@ func (r *Redactor) Step(s *step.Step) {
 	s.Phi = st.number(s.Phi)
 	s.KuramotoR = st.number(s.KuramotoR)
 	s.ChannelCoherence = st.json(s.ChannelCoherence, true)
-	before := len(s.Input) + len(s.Output) + len(s.Metadata)
 	s.Input = st.json(s.Input, false)
 	s.Output = st.json(s.Output, false)
 	s.Metadata = st.json(s.Metadata, false)
-	if len(s.Input)+len(s.Output)+len(s.Metadata) > before {
+	if textSize(s) > before {
 		shrink(s)
 	}
+}
+
+func textSize(s *step.Step) int {
+	return len(s.Name) + len(s.Session) + len(s.Trace) + len(s.ChannelCoherence) + len(s.Input) + len(s.Output) + len(s.Metadata)
 }
 
 // oversize stands for a JSON member that became too long: replacing many short
 // secrets makes a text grow.
 const oversize = `"[redacted:oversize]"`
 
-// shrink replaces the longest JSON members until the step fits its line.
+// shrink replaces the longest members until the step can be read again.
 func shrink(s *step.Step) {
-	for len(s.AppendJSON(nil)) > step.MaxLine {
-		longest := &s.Input
-		for _, m := range []*[]byte{&s.Output, &s.Metadata, &s.ChannelCoherence} {
-			if len(*m) > len(*longest) {
-				longest = m
-			}
-		}
-		if len(*longest) <= len(oversize) {
-			return
-		}
-		if longest == &s.ChannelCoherence {
-			s.ChannelCoherence = nil
-			continue
-		}
-		*longest = []byte(oversize)
+	if len(s.AppendJSON(nil)) <= step.MaxRecorded {
+		return
 	}
+	for _, m := range []*[]byte{&s.Input, &s.Output, &s.Metadata} {
+		if len(*m) > step.MaxLine/5 {
+			*m = []byte(oversize)
+		}
+	}
+	// Were it none of these alone, all of them fit a line with the others gone.
+	if len(s.ChannelCoherence) > step.MaxLine/8 {
+		s.ChannelCoherence = nil
+	}
+	const most = step.MaxLine / 64
+	s.Session, s.Trace = cut(s.Session, most), cut(s.Trace, most)
 }
 
 // cut shortens s to at most n bytes, between letters.

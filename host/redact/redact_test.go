@@ -456,13 +456,26 @@ func TestStepKeepsItsRules(t *testing.T) {
 
 func TestStepStaysWithinItsLine(t *testing.T) {
 	r := testRedactor()
-	s := step.Step{Action: step.External, Name: "n", Input: []byte(`"` + strings.Repeat("?key=1 ", step.MaxLine/7-100) + `"`), Output: []byte(`"small"`)}
-	if err := s.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	r.Step(&s)
-	if err := s.Validate(); err != nil || string(s.Input) != oversize || string(s.Output) != `"small"` {
-		t.Errorf("%v, input %.40s", err, s.Input)
+	many := func(n int) string { return strings.Repeat("?key=1 ", n/7) }
+	for name, s := range map[string]step.Step{
+		"input":   {Input: []byte(`"` + many(step.MaxLine-1000) + `"`), Output: []byte(`"small"`)},
+		"all":     {Input: []byte(`"` + many(step.MaxLine/3) + `"`), Output: []byte(`"` + many(step.MaxLine/3) + `"`), Metadata: []byte(`"` + many(step.MaxLine/3-1000) + `"`)},
+		"session": {Session: many(step.MaxLine - 1000), Output: []byte(`"small"`)},
+		"names":   {ChannelCoherence: []byte(`{"` + many(step.MaxLine-1000) + `":1}`), Output: []byte(`"small"`)},
+	} {
+		s.Action, s.Name = step.External, "n"
+		if err := s.Validate(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		s.Complete(time.Now())
+		r.Step(&s)
+		line := s.AppendJSON(nil)
+		if _, err := step.Decode(line); err != nil {
+			t.Errorf("%s: the step of %d bytes cannot be read again: %v", name, len(line), err)
+		}
+		if name != "all" && string(s.Output) != `"small"` {
+			t.Errorf("%s: what was small is %s", name, s.Output)
+		}
 	}
 }
 
