@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/step"
 )
 
@@ -114,4 +116,18 @@ func madeSteps(n int) []step.Step {
 		}
 	}
 	return steps
+}
+
+// replace does several replacements, in pairs of old and new.
+func replace(text string, pairs ...string) string { return strings.NewReplacer(pairs...).Replace(text) }
+
+// failedMessage is what a plugin said of its own failure.
+func failedMessage(t *testing.T, err error) string {
+	t.Helper()
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Code != fault.PluginFailed {
+		t.Fatalf("got %v, want a failure of the plugin's own", err)
+	}
+	_, message, _ := strings.Cut(f.Message, "failed: ")
+	return message
 }
