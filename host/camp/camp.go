@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"carl.camp/carl/host/fault"
@@ -93,8 +94,8 @@ func validPath(path string) bool {
 
 // URL is an address of the platform that carl accepts. The zero URL is none.
 type URL struct {
-	base     string // scheme://host[:port][/prefix], no slash at the end
 	origin   string // scheme://host[:port]
+	prefix   string // of every path; no slash at the end
 	loopback bool
 	name     string // the host
 }
@@ -134,8 +135,10 @@ func parseURL(s string) (URL, error) {
 		return URL{}, errors.New("a user name or password in the address is not allowed")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(s, "#"):
 		return URL{}, errors.New("the address has a query or a fragment")
-	case host == "" || strings.HasSuffix(u.Host, ":") || strings.HasSuffix(host, "."):
+	case !validHost(host):
 		return URL{}, errors.New("the address has no proper host")
+	case !validPort(u.Port()) || strings.HasSuffix(u.Host, ":"):
+		return URL{}, errors.New("the port is not a number from 1 to 65535")
 	}
 	loopback := isLoopback(host)
 	switch u.Scheme {
@@ -152,7 +155,36 @@ func parseURL(s string) (URL, error) {
 		return URL{}, errors.New("the path in the address is not a plain one")
 	}
 	origin := u.Scheme + "://" + strings.ToLower(u.Host)
-	return URL{base: origin + prefix, origin: origin, loopback: loopback, name: host}, nil
+	return URL{origin: origin, prefix: prefix, loopback: loopback, name: host}, nil
+}
+
+func validPort(port string) bool {
+	if port == "" {
+		return true
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0 && strconv.FormatUint(n, 10) == port
+}
+
+// validHost accepts an address, or a name whose last label is no number: such
+// a name is an IPv4 address to some resolvers and none to others.
+func validHost(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Zone() == "" && !ip.Is4In6() && !ip.IsUnspecified() && !ip.IsMulticast()
+	}
+	for label := range strings.SplitSeq(host, ".") {
+		if label == "" {
+			return false
+		}
+		for i := range len(label) {
+			c := label[i]
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	last := host[strings.LastIndexByte(host, '.')+1:]
+	return last[0] < '0' || last[0] > '9'
 }
 
 func isLoopback(host string) bool {
@@ -164,7 +196,7 @@ func isLoopback(host string) bool {
 }
 
 // String returns the address without a slash at its end.
-func (u URL) String() string { return u.base }
+func (u URL) String() string { return u.origin + u.prefix }
 
 // Origin returns scheme://host[:port], what a forwarder to the platform is granted.
 func (u URL) Origin() string { return u.origin }
@@ -176,5 +208,9 @@ func (u URL) Loopback() bool { return u.loopback }
 // which case a grant for it must allow private addresses.
 func (u URL) Named() bool { return u.name == "localhost" }
 
-// Call returns the address of the call at path, one of [Paths].
-func (u URL) Call(path string) string { return u.base + path }
+// Path returns the path of a call, one of [Paths], behind u's own path, as a
+// forwarder that knows the origin is told it.
+func (u URL) Path(path string) string { return u.prefix + path }
+
+// Call returns the address of a call, one of [Paths].
+func (u URL) Call(path string) string { return u.origin + u.prefix + path }

@@ -87,6 +87,8 @@ func (sh *shape) in(s string) bool {
 		if n >= sh.least && (!sh.digit || digits > 0) {
 			return true
 		}
+		// What starts later in the same run has no more of it.
+		at += n
 	}
 }
 
@@ -106,27 +108,31 @@ func hasJWT(s string) bool {
 		if start > 0 && isAlnum(s[start-1]) {
 			continue
 		}
-		rest, parts := s[start:], 0
-		for parts < 3 {
-			n := 0
-			for n < len(rest) && (isAlnum(rest[n]) || rest[n] == '-' || rest[n] == '_') {
-				n++
-			}
-			if n < minJWTPart || parts == 1 && !strings.HasPrefix(rest, "eyJ") {
-				break
-			}
-			parts++
-			if rest = rest[n:]; parts < 3 {
-				if !strings.HasPrefix(rest, ".") {
-					break
-				}
-				rest = rest[1:]
-			}
-		}
-		if parts == 3 {
+		first := run(s[start:])
+		second := run(after(s[start:], first))
+		third := run(after(s[start+first:], 1+second))
+		if first >= minJWTPart && second >= minJWTPart && third >= minJWTPart && strings.HasPrefix(s[start+first+1:], "eyJ") {
 			return true
 		}
+		at = start + first
 	}
+}
+
+// run is how many characters of base64url s starts with.
+func run(s string) int {
+	n := 0
+	for n < len(s) && (isAlnum(s[n]) || s[n] == '-' || s[n] == '_') {
+		n++
+	}
+	return n
+}
+
+// after is what follows n bytes and a point, or "" when there is no point.
+func after(s string, n int) string {
+	if n >= len(s) || s[n] != '.' {
+		return ""
+	}
+	return s[n+1:]
 }
 
 func isAlnum(c byte) bool {
