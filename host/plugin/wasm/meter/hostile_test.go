@@ -174,6 +174,7 @@ func TestHostRuns(t *testing.T) {
 			if stop.Load() {
 				panic(errFuel)
 			}
+			runtime.Gosched()
 		}
 		m, _ := load(t, wat.Assemble(t, text), h, wazero.NewRuntimeConfig())
 		ended := make(chan error)
