@@ -171,6 +171,10 @@ func TestInstallResolveRemove(t *testing.T) {
 			t.Errorf("%s: mode %04o, %v", name, info.Mode().Perm(), err)
 		}
 	}
+	described, err := s.catalog.Describe("acme.dev/x")
+	if err != nil || described.Module != nil || described.Digest != digest || string(described.Schema) != schema || !slices.Equal(described.Granted.Strings(), p.Granted.Strings()) {
+		t.Errorf("%+v, %v", described, err)
+	}
 	// The folder may go: what counts was copied.
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
@@ -221,6 +225,9 @@ func TestResolveBundled(t *testing.T) {
 	}
 	if _, err := s.catalog.Resolve("carl.camp/forward/jsonl"); fault.CodeOf(err) != fault.PluginNotFound || !strings.Contains(fault.HintOf(err), "make build") {
 		t.Errorf("a plugin that this build lacks: %v", err)
+	}
+	if p, err := s.catalog.Describe("carl.camp/forward/jsonl"); err != nil || p.Manifest.Version != "0.1.0" {
+		t.Errorf("what a plugin may do shows without its module: %+v, %v", p, err)
 	}
 	if _, err := s.catalog.Resolve("carl.camp/axom"); fault.CodeOf(err) != fault.PluginNotFound || !strings.Contains(fault.HintOf(err), "did you mean carl.camp/axon") {
 		t.Errorf("%v, hint %s", err, fault.HintOf(err))
@@ -557,4 +564,73 @@ func TestUsedBy(t *testing.T) {
 	if got := plugin.UsedBy(c, "acme.dev/x"); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("%v", got)
 	}
+}
+
+// A plugin that is replaced all the time can be loaded all the time.
+func TestLoadingWhileAnotherProcessReplaces(t *testing.T) {
+	s := newSite(t)
+	dir := s.author("acme.dev/x", "1.0.0", "", "\x00asm 0")
+	s.install(dir, plugin.InstallOptions{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 30 {
+			s.write(dir, "plugin.wasm", fmt.Sprintf("\x00asm %d", i))
+			if _, err := s.catalog.InstallDev(context.Background(), dir, plugin.InstallOptions{}); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	loads := 0
+	for running := true; running; loads++ {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		p, err := s.catalog.Resolve("acme.dev/x")
+		if err != nil {
+			t.Fatalf("load %d: %v", loads, err)
+		}
+		if got := fmt.Sprintf("sha256:%x", sha256.Sum256(p.Module)); got != p.Digest {
+			t.Fatalf("load %d: %s is not %s", loads, got, p.Digest)
+		}
+	}
+}
+
+// BenchmarkResolve is what verifying at every load costs, beside the hash alone.
+func BenchmarkResolve(b *testing.B) {
+	module := bytes.Repeat([]byte("0123456789abcdef"), 2<<20/16)
+	work := b.TempDir()
+	h, err := home.Open(filepath.Join(work, "home"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"plugin.yaml": []byte("name: acme.dev/x\nversion: 1.0.0\nkind: mapper\nruntime: wasm\npayload: p.wasm\n"),
+		"p.wasm":      module,
+	} {
+		if err := os.WriteFile(filepath.Join(work, name), data, 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	catalog := plugin.NewCatalog(h, nil)
+	if _, err := catalog.InstallDev(context.Background(), work, plugin.InstallOptions{}); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("resolve", func(b *testing.B) {
+		b.SetBytes(int64(len(module)))
+		for b.Loop() {
+			if _, err := catalog.Resolve("acme.dev/x"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("hash", func(b *testing.B) {
+		b.SetBytes(int64(len(module)))
+		for b.Loop() {
+			sha256.Sum256(module)
+		}
+	})
 }

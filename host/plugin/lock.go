@@ -48,17 +48,8 @@ type lockEntry struct {
 	Grants []string `json:"grants"`
 }
 
-// lockPayload is the payload for one platform.
-type lockPayload struct {
-	blob
-	Platform string
-}
-
-// payload returns the payload that runs here.
-func (l lockEntry) payload() (lockPayload, bool) {
-	b, ok := l.Payloads[string(Wasm)]
-	return lockPayload{b, string(Wasm)}, ok
-}
+// payload returns the payload that runs here; invalid has seen that there is one.
+func (l lockEntry) payload() blob { return l.Payloads[string(Wasm)] }
 
 func (l lockEntry) blobs() []blob {
 	list := slices.Collect(maps.Values(l.Payloads))

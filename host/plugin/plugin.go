@@ -125,7 +125,7 @@ func (b Bundle) entry() Entry {
 	if b.Module != nil {
 		e.Digest = digestOf(b.Module)
 	} else {
-		e.Problem = b.missing()
+		e.Problem = missing(b.Name)
 	}
 	m, err := b.manifest()
 	if err != nil {
@@ -146,11 +146,10 @@ func (c *Catalog) entry(l lockEntry) Entry {
 		Source:  l.Source,
 		Granted: l.granted(),
 	}
-	if p, ok := l.payload(); ok {
-		e.Digest, e.Size = p.Digest, p.Size
-		if err := c.stat(p.blob); err != nil {
-			e.Problem = err
-		}
+	payload := l.payload()
+	e.Digest, e.Size = payload.Digest, payload.Size
+	if err := c.stat(payload); err != nil {
+		e.Problem = err
 	}
 	m, err := c.storedManifest(l)
 	if err != nil {
@@ -164,48 +163,88 @@ func (c *Catalog) entry(l lockEntry) Entry {
 // Resolve returns the plugin of a name with its payload, verified. Errors are
 // carl.plugin.not_found, carl.plugin.digest_mismatch and those of the lock.
 func (c *Catalog) Resolve(name string) (*Plugin, error) {
-	for _, b := range c.bundles {
-		if b.Name == name {
-			return b.plugin()
+	p, err := again(func() (*Plugin, error) {
+		p, payload, err := c.describe(name)
+		if err == nil && p.Origin != Bundled {
+			p.Module, err = c.get(name, payload)
 		}
+		return p, err
+	})
+	if err != nil {
+		return nil, err
 	}
-	p, err := c.resolveInstalled(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		// Another process may have replaced the plugin, and removed its old
-		// bytes, between the reading of the lock and of the store.
-		p, err = c.resolveInstalled(name)
+	if p.Module == nil {
+		return nil, missing(name)
+	}
+	if p.Origin == Bundled {
+		p.Digest = digestOf(p.Module)
+	}
+	return p, nil
+}
+
+// Describe returns the plugin of a name without its payload: Module is nil, and
+// nothing was verified but manifest and schema. Digest is what the lock says,
+// "" for a bundled plugin. It is for those who ask what a plugin may do, and
+// run nothing. Errors are those of [Catalog.Resolve].
+func (c *Catalog) Describe(name string) (*Plugin, error) {
+	p, err := again(func() (*Plugin, error) {
+		p, _, err := c.describe(name)
+		return p, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.Module = nil
+	return p, nil
+}
+
+// maxReads bounds how often a plugin is looked up while others replace it.
+const maxReads = 8
+
+// again reads once more what the store did not have: another process may have
+// replaced the plugin, and removed its old bytes, between the reading of the
+// lock and of the store.
+func again(read func() (*Plugin, error)) (p *Plugin, err error) {
+	for range maxReads {
+		if p, err = read(); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
 	return p, err
 }
 
-func (c *Catalog) resolveInstalled(name string) (*Plugin, error) {
+// describe returns a bundled plugin whole, and of an installed one everything
+// but the payload, which it names.
+func (c *Catalog) describe(name string) (*Plugin, blob, error) {
+	for _, b := range c.bundles {
+		if b.Name == name {
+			m, err := b.manifest()
+			if err != nil {
+				return nil, blob{}, err
+			}
+			return &Plugin{Manifest: m, Module: b.Module, Origin: Bundled, Schema: b.Settings}, blob{}, nil
+		}
+	}
 	lock, err := c.readLock()
 	if err != nil {
-		return nil, err
+		return nil, blob{}, err
 	}
 	l, ok := lock.find(name)
 	if !ok {
-		return nil, c.notFound(name, lock)
+		return nil, blob{}, c.notFound(name, lock)
 	}
 	m, err := c.storedManifest(l)
 	if err != nil {
-		return nil, err
+		return nil, blob{}, err
 	}
-	p := &Plugin{Manifest: m, Origin: Dev, Source: l.Source, Granted: l.granted()}
-	payload, ok := l.payload()
-	if !ok {
-		return nil, fault.New(fault.PluginNotFound, "%s has no payload for this machine", name)
-	}
-	if p.Module, err = c.get(name, payload.blob); err != nil {
-		return nil, err
-	}
-	p.Digest = payload.Digest
+	payload := l.payload()
+	p := &Plugin{Manifest: m, Digest: payload.Digest, Origin: Dev, Source: l.Source, Granted: l.granted()}
 	if l.Settings != nil {
 		if p.Schema, err = c.get(name, *l.Settings); err != nil {
-			return nil, err
+			return nil, blob{}, err
 		}
 	}
-	return p, nil
+	return p, payload, nil
 }
 
 // storedManifest reads the manifest of an installed plugin and holds it against the lock.
@@ -250,18 +289,7 @@ func (b Bundle) manifest() (*Manifest, error) {
 	return m, nil
 }
 
-func (b Bundle) missing() error {
-	return fault.New(fault.PluginNotFound, "%s comes with carl, but this build of carl was made without it", b.Name).
+func missing(name string) error {
+	return fault.New(fault.PluginNotFound, "%s comes with carl, but this build of carl was made without it", name).
 		WithHint("build carl with `make build`, which builds its plugins first")
-}
-
-func (b Bundle) plugin() (*Plugin, error) {
-	m, err := b.manifest()
-	if err != nil {
-		return nil, err
-	}
-	if b.Module == nil {
-		return nil, b.missing()
-	}
-	return &Plugin{Manifest: m, Module: b.Module, Digest: digestOf(b.Module), Origin: Bundled, Schema: b.Settings}, nil
 }
