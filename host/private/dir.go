@@ -37,7 +37,12 @@ func mkdirAll(fsys FS, dir string) error {
 	if err := fsys.Mkdir(dir, dirMode); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return fsys.SyncDir(parent)
+	if err := fsys.SyncDir(parent); err != nil {
+		// The name may never become durable now; the next try makes it anew.
+		fsys.Remove(dir)
+		return err
+	}
+	return nil
 }
 
 // CheckDir returns nil when dir is a folder, not a symlink to one, belongs to

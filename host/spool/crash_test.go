@@ -42,6 +42,7 @@ type world struct {
 	letters map[string]map[string]letterFate // destination → id
 	seen    map[Pos]string                   // what was read where, since the last power cut
 	serial  int
+	cuts    int // power cuts
 	faults  map[string]int
 }
 
@@ -113,6 +114,7 @@ func (w *world) powerLost() {
 		}
 	}
 	clear(w.seen)
+	w.cuts++
 	w.recorders, w.syncer = nil, nil
 }
 
@@ -125,6 +127,9 @@ func (w *world) spool(p *crashfs.Process) (*Spool, error) {
 }
 
 func (w *world) startRecorder() {
+	if len(w.recorders) == 3 {
+		return
+	}
 	p := w.disk.Process(w.plan())
 	s, err := w.spool(p)
 	if err != nil {
@@ -215,8 +220,9 @@ func (w *world) sync(s *Spool, dest string) (int, error) {
 	}
 	for _, slot := range slots {
 		from := st.Watermark(slot) + 1
+		cuts := w.cuts
 		es, next, err := s.Read(slot, from, 6, 200)
-		if err != nil {
+		if err != nil || cuts != w.cuts {
 			return 0, err
 		}
 		if len(es) == 0 {
@@ -429,7 +435,7 @@ func (w *world) nothingGrows(s *Spool) {
 	}
 	for _, slot := range slots {
 		segs, err := s.segments(slot)
-		if err != nil || len(segs) != 1 || segs[0].size != 0 {
+		if err != nil || len(segs) > 1 || len(segs) == 1 && segs[0].size != 0 {
 			w.t.Fatalf("slot %d holds %v, %v", slot, segs, err)
 		}
 	}

@@ -68,7 +68,7 @@ func (s *Spool) lockDead(destination string) (*deadFile, error) {
 		return nil, err
 	}
 	path := s.deadPath(destination)
-	if err := private.MkdirAllOn(s.fs, filepath.Dir(path)); err != nil {
+	if err := s.makeDir(filepath.Dir(path)); err != nil {
 		return nil, spoolError("write", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), deadLockWait)

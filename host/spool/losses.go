@@ -83,7 +83,7 @@ func (s *Spool) saveLosses(f lossFile) error {
 
 // changeLosses applies f to the counts, under their lock.
 func (s *Spool) changeLosses(f func(*lossFile)) error {
-	if err := private.MkdirAllOn(s.fs, filepath.Dir(s.lossPath())); err != nil {
+	if err := s.makeDir(filepath.Dir(s.lossPath())); err != nil {
 		return spoolError("write", err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lossLockWait)

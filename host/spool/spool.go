@@ -76,6 +76,7 @@ type Spool struct {
 
 	mu      sync.Mutex
 	cursors map[place]cursor // guarded by mu
+	durable map[string]bool  // guarded by mu; folders whose names were flushed
 }
 
 // Open opens the spool of the home folder dir: dir/spool, dir/state, dir/dlq
@@ -100,7 +101,36 @@ func open(fsys private.FS, dir string, o Options) (*Spool, error) {
 			return nil, err
 		}
 	}
-	return &Spool{dir: dir, o: o, fs: fsys, segmentSize: SegmentSize, cursors: map[place]cursor{}}, nil
+	return &Spool{dir: dir, o: o, fs: fsys, segmentSize: SegmentSize, cursors: map[place]cursor{}, durable: map[string]bool{}}, nil
+}
+
+// makeDir makes a folder of the home. Whoever made it before may have been
+// killed before its name was durable, so the first use in a process flushes the
+// names once more.
+func (s *Spool) makeDir(dir string) error {
+	if err := private.MkdirAllOn(s.fs, dir); err != nil {
+		return err
+	}
+	for {
+		s.mu.Lock()
+		done := s.durable[dir]
+		s.mu.Unlock()
+		parent := filepath.Dir(dir)
+		if done || parent == dir {
+			return nil
+		}
+		if err := s.fs.SyncDir(parent); err != nil {
+			s.fs.Remove(dir) // where it is empty, the next try makes it anew
+			return spoolError("flush the folders of", err)
+		}
+		s.mu.Lock()
+		s.durable[dir] = true
+		s.mu.Unlock()
+		if dir == s.dir {
+			return nil
+		}
+		dir = parent
+	}
 }
 
 // spoolError says what could not be done. An error that names the home as the

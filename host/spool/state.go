@@ -141,7 +141,7 @@ func (st *State) Save() error {
 
 // writeFile replaces a file of a folder that may be missing yet.
 func (s *Spool) writeFile(path string, b []byte) error {
-	if err := private.MkdirAllOn(s.fs, filepath.Dir(path)); err != nil {
+	if err := s.makeDir(filepath.Dir(path)); err != nil {
 		return spoolError("write", err)
 	}
 	if err := private.WriteFileOn(s.fs, path, b); err != nil {

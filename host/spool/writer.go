@@ -100,6 +100,9 @@ func (w *Writer) open() error {
 	// would swallow any record that got them again.
 	floor := w.s.floor(w.slot)
 	if len(segs) == 0 {
+		if err := w.s.makeDir(w.s.slotDir(w.slot)); err != nil {
+			return err
+		}
 		return w.begin(max(1, floor))
 	}
 	last := segs[len(segs)-1]
@@ -340,7 +343,12 @@ func (w *Writer) Close() error {
 		w.note(err)
 	}
 	if w.names && w.wrote && w.s.o.Sync != SyncOff {
-		w.note(w.s.fs.SyncDir(w.s.slotDir(w.slot)))
+		err := w.s.fs.SyncDir(w.s.slotDir(w.slot))
+		if err != nil && w.file != nil {
+			w.spent, w.dirty = true, false
+			w.begin(w.next)
+		}
+		w.note(err)
 	}
 	if w.lost != nil {
 		return fault.New(fault.SpoolFailed, "the spool could not be flushed to the disk: %w", w.lost).
