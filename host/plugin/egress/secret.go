@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/textproto"
 	"strings"
+
+	"carl.camp/carl/host/fault"
 )
 
 const (
@@ -15,6 +17,8 @@ const (
 	maxSecret = 8 << 10
 	// placeholder is where a secret goes in its format.
 	placeholder = "{}"
+	// maxFormat bounds a format, in bytes: a scheme's name and {}.
+	maxFormat = 64
 	// maxSent bounds how many values are remembered for scrubbing: more than
 	// one plugin has secrets, and room for those that were replaced meanwhile.
 	maxSent = 64
@@ -66,7 +70,7 @@ func CheckFormat(format string) error {
 	if strings.Count(format, placeholder) != 1 {
 		return fmt.Errorf("format %s does not hold %s exactly once", quote(format), placeholder)
 	}
-	if !isFieldValue(format) || strings.Contains(format, "\t") || strings.TrimSpace(format) != format || len(format) > maxQuoted {
+	if !isFieldValue(format) || strings.Contains(format, "\t") || strings.TrimSpace(format) != format || len(format) > maxFormat {
 		return fmt.Errorf("format %s is not a short line of visible ASCII", quote(format))
 	}
 	return nil
@@ -92,7 +96,10 @@ func (c *Client) inject(r *route, header http.Header) error {
 	for _, s := range r.secrets {
 		value, err := s.Value()
 		if err != nil {
-			// The store's own error may quote what it read.
+			// The store's own error may quote what it read; its remedy does not.
+			if hint := fault.HintOf(err); hint != "" {
+				return fmt.Errorf("secret %q is not available: %s", s.Name, hint)
+			}
 			return fmt.Errorf("secret %q is not available", s.Name)
 		}
 		if err := checkSecretValue(value); err != nil {

@@ -183,6 +183,11 @@ func TestSecretValuesThatCannotBeSent(t *testing.T) {
 	if text := mustFail(t, c, get(s.URL), world.HTTPDenied); strings.Contains(text, "hunter2") || !strings.Contains(text, `"token"`) {
 		t.Errorf("error %q", text)
 	}
+	broken.Value = func() (string, error) { return "", fault.New(fault.CampUnauthorized, "no token but hunter2") }
+	c = client(t, Config{Origins: granted(s.origin(t)), Secrets: []Secret{broken}})
+	if text := mustFail(t, c, get(s.URL), world.HTTPDenied); strings.Contains(text, "hunter2") || !strings.Contains(text, "carl camp login") {
+		t.Errorf("error %q", text)
+	}
 	if len(s.requests()) != 0 {
 		t.Error("a request without its secret arrived")
 	}
@@ -201,6 +206,7 @@ func TestNewRefusesIllegalSecrets(t *testing.T) {
 		"no placeholder":    func(s *Secret) { s.Format = "Bearer" },
 		"two placeholders":  func(s *Secret) { s.Format = "{} {}" },
 		"line in format":    func(s *Secret) { s.Format = "Bearer {}\r\nHost: evil" },
+		"long format":       func(s *Secret) { s.Format = "{}" + strings.Repeat("x", maxFormat) },
 		"no format":         func(s *Secret) { s.Format = "" },
 		"no value":          func(s *Secret) { s.Value = nil },
 	} {
