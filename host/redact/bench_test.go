@@ -109,3 +109,13 @@ func BenchmarkHostile(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkNew is what opening a home pays for the automaton.
+func BenchmarkNew(b *testing.B) {
+	environ := []string{"HF_TOKEN=" + fake("hf"+"_", 34), "OPENAI_API_KEY=" + fake("sk"+"-", 48), "DB_PASSWORD=hunter2hunter2"}
+	b.ReportAllocs()
+	for b.Loop() {
+		FromEnviron(environ)
+	}
+	b.ReportMetric(float64(len(FromEnviron(environ).machine.next)*4), "table-bytes")
+}

@@ -72,8 +72,12 @@ func (m *machine) build() {
 		}
 		return table
 	}
-	trie := newState(nil)
-	ends := [][]int32{nil}
+	most := 1
+	for _, h := range m.heads {
+		most += len(h.text)
+	}
+	trie := newState(make([]uint32, 0, most*width))
+	ends := make([][]int32, 1, most)
 	for i, h := range m.heads {
 		at := 0
 		for _, c := range []byte(h.text) {
