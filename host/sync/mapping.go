@@ -37,8 +37,8 @@ type Event struct {
 type Refusal struct {
 	// Step is the index of the step.
 	Step int
-	// Err has code carl.sync.mapper_failed, carl.sync.event_refused or
-	// carl.sync.conflict, and the plugin's own message where there is one.
+	// Err has the plugin's own code, such as carl.plugin.fuel_exhausted, or
+	// carl.sync.mapper_failed, carl.sync.event_refused or carl.sync.conflict, and the plugin's own message where there is one.
 	Err *fault.Error
 }
 
@@ -107,7 +107,12 @@ func (b *batch) mapRange(ctx context.Context, from, to int) error {
 	if err := b.probe(ctx); err != nil {
 		return err
 	}
-	b.refuse(from, fault.New(fault.SyncMapperFailed, "the mapper failed on this step: %w", err))
+	// The plugin's own code says more than that it failed.
+	code := fault.CodeOf(err)
+	if code == fault.Internal {
+		code = fault.SyncMapperFailed
+	}
+	b.refuse(from, fault.New(code, "the mapper failed on this step: %w", err))
 	return nil
 }
 

@@ -105,8 +105,8 @@ var (
 	delivered = map[string]int{"none": 0, "one": 1, "two": 2, "same": 1}
 	refused   = map[string]fault.Code{
 		"bad":           fault.SyncMapperFailed,
-		"trap":          fault.SyncMapperFailed,
-		"lost":          fault.SyncMapperFailed,
+		"trap":          fault.PluginTrapped,
+		"lost":          fault.PluginBadOutput,
 		"contradiction": fault.SyncConflict,
 		"unknown":       fault.SyncEventRefused,
 		"garbage":       fault.SyncEventRefused,
