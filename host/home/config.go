@@ -228,9 +228,16 @@ func (h *Home) readConfig() (*Config, error) {
 	if err != nil {
 		return nil, unusable(path, err)
 	}
-	if info.Mode().IsRegular() && othersMayWrite(info) {
-		return nil, fault.New(fault.HomeUnusable, "%s can be written by others (mode %04o)", path, info.Mode().Perm()).
-			WithKept("it was not read").WithHint("look into it, then run `chmod go-w %s`", path)
+	if info.Mode().IsRegular() {
+		// A file of root's is fine: an administrator may set carl up for others.
+		if owner, ours := ownedByUs(info); !ours && owner != 0 {
+			return nil, fault.New(fault.HomeUnusable, "%s belongs to another user (uid %d)", path, owner).
+				WithKept("it was not read").WithHint("replace it by a file of your own")
+		}
+		if othersMayWrite(info) {
+			return nil, fault.New(fault.HomeUnusable, "%s can be written by others (mode %04o)", path, info.Mode().Perm()).
+				WithKept("it was not read").WithHint("look into it, then run `chmod go-w %s`", path)
+		}
 	}
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {

@@ -266,6 +266,18 @@ func TestConfigFileOnDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	t.Run("someone else's", func(t *testing.T) {
+		if os.Geteuid() != 0 {
+			t.Skip("needs root to give a file away")
+		}
+		h := write(t, "tier: paid\n")
+		if err := os.Chown(h.Paths.Config, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Config(nil); fault.CodeOf(err) != fault.HomeUnusable || !strings.Contains(err.Error(), "belongs to another user (uid 65534)") {
+			t.Fatal(err)
+		}
+	})
 	t.Run("writable by others", func(t *testing.T) {
 		needsModes(t)
 		h := write(t, "tier: paid\n")

@@ -58,6 +58,8 @@ func play(role string, args []string) error {
 			}
 		}
 		return nil
+	case "full disk":
+		return onFullDisk(h)
 	}
 	return errors.New("no such role")
 }

@@ -256,16 +256,11 @@ func (g Grants) narrow(c home.Grants) (Grants, error) {
 	if c.Secrets != nil {
 		out.Secrets = nil
 		for _, s := range wish.Secrets {
-			i := slices.IndexFunc(g.Secrets, func(have SecretGrant) bool {
-				return have == s || have.Name == s.Name && (s.For == egress.Origin{} || have.For == egress.Origin{})
-			})
-			if i < 0 {
+			left := g.secretsWithin(s)
+			if len(left) == 0 {
 				return Grants{}, fmt.Errorf("secret %s", s)
 			}
-			if s.For == (egress.Origin{}) {
-				s = g.Secrets[i]
-			}
-			out.Secrets = append(out.Secrets, s)
+			out.Secrets = append(out.Secrets, left...)
 		}
 	}
 	if c.Files != nil {
@@ -283,6 +278,22 @@ func (g Grants) narrow(c home.Grants) (Grants, error) {
 		out.Env = wish.Env
 	}
 	return out, nil
+}
+
+// secretsWithin returns what of wish g grants: for a wish without an origin
+// every grant of that name, else the wish itself.
+func (g Grants) secretsWithin(wish SecretGrant) []SecretGrant {
+	var left []SecretGrant
+	for _, have := range g.Secrets {
+		switch {
+		case have.Name != wish.Name:
+		case wish.For == egress.Origin{}:
+			left = append(left, have)
+		case have.For == egress.Origin{} || have.For == wish.For:
+			return []SecretGrant{wish}
+		}
+	}
+	return left
 }
 
 // below reports whether dir is top or lies in it.

@@ -151,6 +151,7 @@ func TestConfigNarrowsWhatTheLockGrants(t *testing.T) {
 		{"net: [], secrets: []", "files /out", ""},
 		{"secrets: [tok]", all, ""},
 		{"secrets: ['tok@https://a.dev']", all, ""},
+		{"secrets: ['tok@https://b.dev', tok]", "", "secret tok@https://b.dev:443"},
 		{"secrets: []", "net https://a.dev:443; net https://b.dev:443 private; files /out", ""},
 		{"files: /out/below", strings.Replace(all, "/out", "/out/below", 1), ""},
 		{"files: /out/../etc", "", "files /etc"},
@@ -173,6 +174,19 @@ func TestConfigNarrowsWhatTheLockGrants(t *testing.T) {
 		}
 		if err != nil || show(e) != c.want {
 			t.Errorf("%q: got %q, %v; want %q", c.grants, show(e), err, c.want)
+		}
+	}
+}
+
+func TestASecretForTwoOriginsStaysForBoth(t *testing.T) {
+	p := &plugin.Plugin{
+		Origin:   plugin.Dev,
+		Manifest: manifest(t, `net: ["https://*"], secrets: [{name: tok, header: Authorization, for: "https://*"}]`),
+		Granted:  grants(t, "net=https://a.dev", "net=https://b.dev", "secret=tok@https://a.dev", "secret=tok@https://b.dev"),
+	}
+	for wish, want := range map[string]int{"": 2, "secrets: [tok]": 2, "secrets: ['tok@https://b.dev']": 1, "secrets: [tok], net: ['https://a.dev']": 1} {
+		if e, err := p.For(destination(t, wish), plugin.Grants{}); err != nil || len(e.Secrets) != want {
+			t.Errorf("%q: %q, %v", wish, show(e), err)
 		}
 	}
 }

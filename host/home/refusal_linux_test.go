@@ -1,9 +1,13 @@
 package home_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -75,4 +79,57 @@ func TestReadOnlyHome(t *testing.T) {
 	if err != nil || len(left) != 1 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
+}
+
+// onFullDisk lets no file of this process grow, which ends in the same place
+// as a full disk: the write of the new content fails.
+func onFullDisk(h *home.Home) error {
+	signal.Ignore(syscall.SIGXFSZ)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 0, Max: 0}); err != nil {
+		return err
+	}
+	for name, err := range map[string]error{
+		"consent": h.Consent().Revoke(home.Telemetry),
+		"token":   h.Credentials().SetToken("new"),
+		"secret":  h.Secrets().Set("b", "new"),
+	} {
+		if fault.CodeOf(err) != fault.IO || !strings.Contains(err.Error(), "file too large") || fault.HintOf(err) == "" {
+			return fmt.Errorf("%s: %v", name, err)
+		}
+	}
+	return nil
+}
+
+func TestFullDiskKeepsWhatWasThere(t *testing.T) {
+	h := fresh(t)
+	if err := errors.Join(h.Consent().Grant(home.Telemetry), h.Credentials().SetToken("old"), h.Secrets().Set("a", "old")); err != nil {
+		t.Fatal(err)
+	}
+	before := names(t, h)
+	together(t, 1, "full disk", h.Paths.Dir)
+	if s, err := h.Consent().State(nil); err != nil || !s.Granted {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if token, err := h.Credentials().Token(nil); err != nil || token.Value != "old" {
+		t.Errorf("%+v, %v", token, err)
+	}
+	if list, err := h.Secrets().List(nil); err != nil || len(list) != 1 {
+		t.Errorf("%v, %v", list, err)
+	}
+	if after := names(t, h); !slices.Equal(before, after) {
+		t.Errorf("left behind: %v, before %v", after, before)
+	}
+}
+
+func names(t *testing.T, h *home.Home) []string {
+	t.Helper()
+	entries, err := os.ReadDir(h.Paths.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list
 }
