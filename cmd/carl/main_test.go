@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -13,6 +15,15 @@ import (
 	"carl.camp/carl/host/camp/standin"
 	"carl.camp/carl/plugins"
 )
+
+// testdata is the folder of fixtures; scripts run elsewhere.
+var testdata = func() string {
+	dir, err := filepath.Abs("testdata")
+	if err != nil {
+		panic(err)
+	}
+	return dir
+}()
 
 // asCommand in the environment makes the test binary the real command.
 const asCommand = "CARL_TEST_COMMAND"
@@ -50,10 +61,30 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"platform": platform,
 			"lines":    lines,
+			"wat":      wat,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 	})
+}
+
+// wat assembles a module: wat SOURCE TARGET. A source that the script does not
+// hold is one of testdata.
+func wat(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: wat SOURCE TARGET")
+	}
+	source := ts.MkAbs(args[0])
+	if _, err := os.Stat(source); err != nil {
+		source = filepath.Join(testdata, args[0])
+	}
+	out, err := exec.Command("wat2wasm", source, "-o", ts.MkAbs(args[1])).CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		ts.Fatalf("wat2wasm is missing: apt-get install wabt")
+	}
+	if err != nil {
+		ts.Fatalf("wat2wasm: %v\n%s", err, out)
+	}
 }
 
 // platform starts a stand-in for the rest of the script: platform [faults]. It

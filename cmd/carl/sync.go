@@ -286,7 +286,7 @@ func stateInWords(d sync.DestinationStatus) string {
 	if d.Hint != "" {
 		words += "; " + d.Hint
 	}
-	if d.DeadLetters > 0 {
+	if d.DeadLetters > 0 && !strings.Contains(d.Hint, "carl dlq") {
 		words += "; `carl dlq list` shows the dead letters"
 	}
 	return strings.TrimPrefix(words, "; ")
