@@ -1,6 +1,7 @@
 package home_test
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -58,6 +59,14 @@ func play(role string, args []string) error {
 			}
 		}
 		return nil
+	case "secrets until killed":
+		for i := 0; ; i++ {
+			name := fmt.Sprintf("n-%d", i%100)
+			if err := h.Secrets().Set(name, fmt.Sprintf("value-%d", i)); err != nil {
+				return err
+			}
+			fmt.Println(name, i)
+		}
 	case "full disk":
 		return onFullDisk(h)
 	}
@@ -89,6 +98,38 @@ func together(t *testing.T, n int, role, dir string) []string {
 		}
 	}
 	return outputs
+}
+
+// killed starts a process in a role, kills it after it acknowledged n things,
+// and returns every line that it printed until then.
+func killed(t *testing.T, n int, role, dir string) []string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self, dir)
+	cmd.Env = append(os.Environ(), roleVariable+"="+role)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for scan := bufio.NewScanner(out); scan.Scan(); {
+		lines = append(lines, scan.Text())
+		if len(lines) == n {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := cmd.Wait(); err == nil || len(lines) < n {
+		t.Fatalf("the process ended by itself after %d lines: %v", len(lines), err)
+	}
+	return lines
 }
 
 // fresh returns a home that exists and is empty.

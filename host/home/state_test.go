@@ -438,6 +438,38 @@ func TestSecretsOfSeveralProcesses(t *testing.T) {
 	}
 }
 
+func TestKilledWritersLoseNothingThatTheyAcknowledged(t *testing.T) {
+	h := fresh(t)
+	for round := range 8 {
+		acknowledged := make(map[string]int)
+		for _, line := range killed(t, 1+round*3, "secrets until killed", h.Paths.Dir) {
+			var name string
+			var i int
+			if n, err := fmt.Sscan(line, &name, &i); err != nil || n != 2 {
+				t.Fatalf("%q: %v", line, err)
+			}
+			acknowledged[name] = i
+		}
+		for name, i := range acknowledged {
+			// The one write that was under way may have happened too, and
+			// every name has had one value at least.
+			v, err := h.Secrets().Get(name, nil)
+			if err != nil || v != fmt.Sprintf("value-%d", i) && v != fmt.Sprintf("value-%d", i+100) {
+				t.Fatalf("round %d: %s was acknowledged with value-%d and is %q, %v", round, name, i, v, err)
+			}
+		}
+	}
+	// The lock of a killed process holds up nobody, and the next writer
+	// removes what was left half written.
+	if err := h.Secrets().Set("after", "x"); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(h.Paths.Dir, ".carl-tmp-*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
 func TestConsentOfSeveralProcesses(t *testing.T) {
 	h := fresh(t)
 	together(t, 3, "consent", h.Paths.Dir)

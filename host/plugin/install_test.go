@@ -1,6 +1,7 @@
 package plugin_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,17 +27,34 @@ const folderVariable = "CARL_PLUGIN_TEST_INSTALL"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(folderVariable); dir != "" {
-		h, err := home.Open(os.Args[1])
-		if err == nil {
-			_, err = plugin.NewCatalog(h, nil).InstallDev(context.Background(), dir, plugin.InstallOptions{})
-		}
-		if err != nil {
+		if err := install(os.Args[1], dir, len(os.Args) > 2); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	}
 	os.Exit(m.Run())
+}
+
+// install is one process among several: it installs a folder into a home, once
+// or, with another payload each time, until it is killed.
+func install(homeDir, dir string, forever bool) error {
+	h, err := home.Open(homeDir)
+	if err != nil {
+		return err
+	}
+	catalog := plugin.NewCatalog(h, nil)
+	for i := 0; ; i++ {
+		if forever {
+			if err := os.WriteFile(filepath.Join(dir, "plugin.wasm"), fmt.Appendf(nil, "\x00asm %d", i), 0o600); err != nil {
+				return err
+			}
+		}
+		if _, err := catalog.InstallDev(context.Background(), dir, plugin.InstallOptions{}); err != nil || !forever {
+			return err
+		}
+		fmt.Println(i)
+	}
 }
 
 // site is a home with its catalog, and a folder for authors' folders.
@@ -535,6 +554,52 @@ func TestInstallsOfSeveralProcesses(t *testing.T) {
 		}
 	}
 	if n := len(s.stored()); n != 2*processes {
+		t.Errorf("%d files in the store", n)
+	}
+}
+
+func TestInstallsThatAreKilled(t *testing.T) {
+	s := newSite(t)
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := s.author("acme.dev/x", "1.0.0", "", "\x00asm")
+	for round := range 8 {
+		cmd := exec.Command(self, s.home.Paths.Dir, "forever")
+		cmd.Env = append(os.Environ(), folderVariable+"="+dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		last := -1
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if last, err = strconv.Atoi(lines.Text()); err != nil {
+				t.Fatal(err)
+			}
+			if last == round {
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := cmd.Wait(); err == nil || last < round {
+			t.Fatalf("the process ended by itself after %d installs: %v", last+1, err)
+		}
+		p, err := s.catalog.Resolve("acme.dev/x")
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if got := string(p.Module); got != fmt.Sprintf("\x00asm %d", last) && got != fmt.Sprintf("\x00asm %d", last+1) {
+			t.Fatalf("round %d: install %d was acknowledged, and %q is there", round, last, got)
+		}
+	}
+	s.write(dir, "plugin.wasm", "\x00asm after")
+	s.install(dir, plugin.InstallOptions{})
+	if n := len(s.stored()); n != 2 {
 		t.Errorf("%d files in the store", n)
 	}
 }
