@@ -125,7 +125,7 @@ var codes = []Entry{
 
 	{HomeUnusable, ExitFailed, "the carl home cannot be used: wrong owner, wrong mode, a symlink in the way, or not writable", "run `carl doctor`, or choose another home with --home DIR"},
 	{HomeTooNew, ExitFailed, "a file in the home was written by a later version of carl", "use that version of carl"},
-	{HomeCorrupt, ExitFailed, "a file in the home is damaged; it was moved aside", "run `carl doctor`"},
+	{HomeCorrupt, ExitFailed, "a file in the home is damaged; it was left where it is", "run `carl doctor`, which names what mends it"},
 	{ConfigInvalid, ExitUsage, "config.yaml is not valid", "mend the line that is named"},
 
 	{StepInvalid, ExitUsage, "a step is not valid", "see the Step format in `carl record --help`"},

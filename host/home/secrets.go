@@ -87,7 +87,8 @@ func (s Secrets) Get(name string, environ []string) (string, error) {
 	}
 	v, ok := f.Secrets[name]
 	if !ok {
-		return "", notStored(name)
+		return "", fault.New(fault.SecretNotFound, "no secret %q is stored, and %s is not set", name, SecretVariable(name)).
+			WithHint("run `carl secret set %s`", name)
 	}
 	return v, nil
 }
@@ -188,8 +189,7 @@ func (s Secrets) read() (*secretsFile, error) {
 }
 
 func notStored(name string) error {
-	return fault.New(fault.SecretNotFound, "no secret %q is stored, and %s is not set", name, SecretVariable(name)).
-		WithHint("run `carl secret set %s`", name)
+	return fault.New(fault.SecretNotFound, "no secret %q is stored", name).WithKept("nothing was removed")
 }
 
 func checkSecret(name, value string) error {

@@ -59,6 +59,10 @@ func (c *Catalog) InstallDev(ctx context.Context, dir string, o InstallOptions) 
 	}
 	if o.Check != nil {
 		if err := o.Check(ctx, p.Manifest, p.Module); err != nil {
+			var refusal *fault.Error
+			if errors.As(err, &refusal) && refusal.Kept == "" {
+				return nil, refusal.WithKept("nothing was installed")
+			}
 			return nil, err
 		}
 	}
