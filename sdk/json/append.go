@@ -18,7 +18,7 @@ const hexDigits = "0123456789abcdef"
 // becomes U+FFFD, so that the result is always a legal JSON text.
 func AppendString(dst []byte, s string) []byte {
 	// Most strings need no escape; they are copied at once.
-	plain := plainPrefix(s)
+	plain := plainEnd(s, 0)
 	n := len(dst)
 	dst = extend(dst, plain+2)
 	dst[n] = '"'
@@ -29,24 +29,6 @@ func AppendString(dst []byte, s string) []byte {
 	}
 	return appendEscaped(dst[:n+1+plain], s[plain:])
 }
-
-// plainPrefix returns how many bytes of s are ASCII and stand for themselves.
-func plainPrefix(s string) int {
-	for i := range len(s) {
-		if !plainByte[s[i]] {
-			return i
-		}
-	}
-	return len(s)
-}
-
-// plainByte says which bytes stand for themselves in a JSON string.
-var plainByte = func() (plain [256]bool) {
-	for c := ' '; c < utf8.RuneSelf; c++ {
-		plain[c] = c != '"' && c != '\\'
-	}
-	return plain
-}()
 
 // extend makes dst n bytes longer; what they hold is the caller's to write.
 func extend(dst []byte, n int) []byte {
@@ -59,13 +41,9 @@ func extend(dst []byte, n int) []byte {
 // appendEscaped writes the rest of a string and its end.
 func appendEscaped(dst []byte, s string) []byte {
 	start := 0
-	for i := 0; i < len(s); {
+	for i := plainEnd(s, 0); i < len(s); i = plainEnd(s, i) {
 		c := s[i]
 		if c < utf8.RuneSelf {
-			if plainByte[c] {
-				i++
-				continue
-			}
 			dst = append(dst, s[start:i]...)
 			dst = appendEscape(dst, c)
 			i++

@@ -53,7 +53,7 @@ func (o *Object) Reset() { o.buf, o.open, o.inside = o.buf[:0], 0, 0 }
 
 // Key writes a member's name; its value must follow, by [Object.Open] or [Object.Value].
 func (o *Object) Key(name string) {
-	if plainPrefix(name) < len(name) {
+	if plainEnd(name, 0) < len(name) {
 		o.comma()
 		o.buf = append(AppendString(o.buf, name), ':')
 		return

@@ -24,6 +24,8 @@ type scanner struct {
 	text string
 	what string
 	at   int
+	// oneLine refuses line ends between the tokens; in strings they never are.
+	oneLine bool
 }
 
 func (s *scanner) fail(at int, what string) int {
@@ -31,14 +33,20 @@ func (s *scanner) fail(at int, what string) int {
 	return -1
 }
 
+// space skips what may stand between tokens. A line end that is not wanted
+// stays, and no token begins with it.
 func (s *scanner) space(i int) int {
 	for i < len(s.text) {
 		switch s.text[i] {
-		case ' ', '\t', '\r', '\n':
-			i++
+		case ' ', '\t':
+		case '\r', '\n':
+			if s.oneLine {
+				return i
+			}
 		default:
 			return i
 		}
+		i++
 	}
 	return i
 }
@@ -123,19 +131,17 @@ func (s *scanner) array(i, depth int) int {
 }
 
 func (s *scanner) str(i int) int {
-	for i++; i < len(s.text); {
+	for i = plainEnd(s.text, i+1); i < len(s.text); i = plainEnd(s.text, i) {
 		c := s.text[i]
 		switch {
 		case c == '"':
 			return i + 1
-		case c < 0x20:
-			return s.fail(i, "a control character in a string")
 		case c == '\\':
 			if i = s.escape(i); i < 0 {
 				return i
 			}
-		case c < utf8.RuneSelf:
-			i++
+		case c < 0x20:
+			return s.fail(i, "a control character in a string")
 		default:
 			r, size := utf8.DecodeRuneInString(s.text[i:])
 			if r == utf8.RuneError && size == 1 {
@@ -144,7 +150,7 @@ func (s *scanner) str(i int) int {
 			i += size
 		}
 	}
-	return s.fail(i, "the text ends inside a string")
+	return s.fail(len(s.text), "the text ends inside a string")
 }
 
 // escape refuses half a surrogate pair: it has no UTF-8 form, so the string

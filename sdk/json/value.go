@@ -52,17 +52,27 @@ func (k Kind) String() string {
 // around it. The error is a [*SyntaxError]. A member's name that occurs twice
 // is not found here but by [Value.Pick].
 func Parse(text string) (Value, error) {
-	s := scanner{text: text}
+	return parse(scanner{text: text})
+}
+
+// ParseLine is [Parse] for a text that is to be a line of a file: it may hold
+// no line feed and no carriage return, not even between its tokens.
+func ParseLine(text string) (Value, error) {
+	return parse(scanner{text: text, oneLine: true})
+}
+
+func parse(s scanner) (Value, error) {
 	start := s.space(0)
 	end := s.value(start, 0)
-	if end >= 0 && s.space(end) != len(text) {
-		s.fail(s.space(end), "more than one value")
-		end = -1
+	if end >= 0 {
+		if rest := s.space(end); rest != len(s.text) {
+			end = s.fail(rest, "more than one value, or a line end")
+		}
 	}
 	if end < 0 {
 		return Value{}, &SyntaxError{Offset: s.at, What: s.what}
 	}
-	return Value{text: text[start:end]}, nil
+	return Value{text: s.text[start:end]}, nil
 }
 
 // Text returns the JSON text, as it was read; "" when absent.

@@ -134,6 +134,26 @@ func TestValue(t *testing.T) {
 	}
 }
 
+func TestParseLine(t *testing.T) {
+	for text, ok := range map[string]bool{
+		`{"a":[1, 2]}`:   true,
+		" {} \t":         true,
+		`{"a":"\n\r"}`:   true,
+		"{}\n":           false,
+		"\n{}":           false,
+		"{}\r":           false,
+		"{\"a\"\n:1}":    false,
+		"{\"a\":\r1}":    false,
+		"{\"a\":1\n}":    false,
+		"[1,\n2]":        false,
+		"{\"a\":\"\n\"}": false,
+	} {
+		if _, err := ParseLine(text); (err == nil) != ok {
+			t.Errorf("ParseLine(%q): %v", text, err)
+		}
+	}
+}
+
 func TestPickRefusesDoubles(t *testing.T) {
 	var one [1]Value
 	for text, wrong := range map[string]bool{
@@ -229,6 +249,10 @@ func FuzzParse(f *testing.F) {
 		if !std {
 			t.Fatalf("%q is not JSON and was accepted", text)
 		}
+		line, err := ParseLine(text)
+		if hasEnd := strings.ContainsAny(text, "\r\n"); hasEnd != (err != nil) || !hasEnd && line != v {
+			t.Fatalf("as a line %q gave %q, %v", text, line.Text(), err)
+		}
 		var want any
 		d := stdjson.NewDecoder(strings.NewReader(text))
 		d.UseNumber()
@@ -242,4 +266,22 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q was read as the integer %d", text, n)
 		}
 	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	for name, content := range map[string]string{
+		"plain":   strings.Repeat("The quick brown fox jumps over the lazy dog. ", 40),
+		"escaped": strings.Repeat(`for i := range n {\n\tfmt.Println(\"x\")\n}\n`, 40),
+		"unicode": strings.Repeat("Größe und Übermaß, naïveté — 你好 ", 40),
+	} {
+		text := `{"specversion":"1.0","id":"0123","type":"interaction.created","data":{"output":{"text":"` + content + `"},"phi":0.25}}`
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(text)))
+			for b.Loop() {
+				if _, err := Parse(text); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"strings"
 
 	"carl.camp/carl/sdk/forwarder"
@@ -107,10 +106,7 @@ func (l *lines) Deliver(topic forwarder.Topic, events []forwarder.Event) ([]forw
 
 // notALine says why body cannot be a line of the file, or "".
 func notALine(body []byte) string {
-	if bytes.ContainsAny(body, "\r\n") {
-		return "the body has a line end in it"
-	}
-	v, err := json.Parse(string(body))
+	v, err := json.ParseLine(string(body))
 	if err != nil {
 		return "the body is " + err.Error()
 	}
