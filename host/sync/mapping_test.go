@@ -104,7 +104,7 @@ func signalsOf(s step.Step, version int) ([]world.Signal, error) {
 var (
 	delivered = map[string]int{"none": 0, "one": 1, "two": 2, "same": 1}
 	refused   = map[string]fault.Code{
-		"bad":           fault.SyncMapperFailed,
+		"bad":           fault.PluginFailed,
 		"trap":          fault.PluginTrapped,
 		"lost":          fault.PluginBadOutput,
 		"contradiction": fault.SyncConflict,
@@ -196,7 +196,7 @@ func TestMapBrokenMapper(t *testing.T) {
 	steps := []step.Step{newStep("one", 0), newStep("one", 1)}
 	m := &mapper{broken: fault.New(fault.PluginTrapped, "unreachable")}
 	events, refusals, err := sync.Map(t.Context(), m, steps, seal)
-	if fault.CodeOf(err) != fault.SyncMapperFailed || len(events)+len(refusals) > 0 {
+	if fault.CodeOf(err) != fault.PluginTrapped || len(events)+len(refusals) > 0 {
 		t.Errorf("got %d events, %d refusals, %v; want an error and nothing condemned", len(events), len(refusals), err)
 	}
 

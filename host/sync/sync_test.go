@@ -66,7 +66,7 @@ func TestBadStepsBecomeDeadLetters(t *testing.T) {
 		t.Errorf("report %+v", d)
 	}
 	letters := deadOf(t, p.spool, "archive")
-	want := []fault.Code{fault.SyncMapperFailed, fault.SyncEventRefused, fault.SyncConflict}
+	want := []fault.Code{fault.PluginFailed, fault.SyncEventRefused, fault.SyncConflict}
 	for i, at := range []int{3, 170, 399} {
 		l := letters[i]
 		if l.ID != steps[at].ID || l.Code != string(want[i]) || l.Reason == "" || l.Topic != "signals" || l.Attempts != 1 {
@@ -476,7 +476,7 @@ func TestDestinationsAreIndependent(t *testing.T) {
 	if d := report.Destinations[0]; d.State != sync.OK || d.Pending != 50 {
 		t.Errorf("a run that was stopped is held against the destination: %+v", d)
 	}
-	if d := report.Destinations[1]; d.State != sync.BackingOff || d.Pending != 50 || d.Code != fault.SyncMapperFailed {
+	if d := report.Destinations[1]; d.State != sync.BackingOff || d.Pending != 50 || d.Code != fault.PluginTrapped {
 		t.Errorf("a broken mapper: %+v", d)
 	}
 }
