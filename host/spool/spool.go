@@ -1,5 +1,3 @@
-// Package spool is the durable outbox: records go in without waiting, each
-// destination reads them at its own pace, and what is acknowledged by all goes.
 package spool
 
 import (
