@@ -9,6 +9,10 @@ import (
 	"carl.camp/carl/host/world"
 )
 
+// readSteps is how many records are read at one time. Each reading looks into
+// the folder first, which a mapper's batch alone would not be worth.
+const readSteps = 8 * MaxBatchSteps
+
 // cursor is where reading a slot goes on, and where it ends: at what was there
 // when the lane was loaded, so that a busy recorder does not keep one sync
 // going for ever.
@@ -21,8 +25,8 @@ type cursor struct {
 type prepared struct {
 	place   place
 	epoch   uint32
-	payload []byte    // the step as recorded; nil where there is nothing to map
-	step    step.Step // of payload, unless it was refused
+	payload []byte // the step as recorded; nil where there is nothing to map
+	stepID  string // of payload, once that was decoded
 	events  []world.Event
 	refused *fault.Error // why it became a dead letter instead
 }
@@ -48,19 +52,20 @@ func (l *lane) prepare(ctx context.Context) (more bool, stop halt, err error) {
 			}
 		}
 	}
-	if stop := l.mapRead(ctx); stop.kind != goOn {
+	batch := l.read[:min(len(l.read), MaxBatchSteps)]
+	if stop := l.mapBatch(ctx, batch); stop.kind != goOn {
 		return false, stop, nil
 	}
-	l.queue, l.read = l.read, nil
+	l.queue, l.read = batch, l.read[len(batch):]
 	return true, halt{}, nil
 }
 
-// nextRecords reads a batch of records, from one slot after the other. Those
+// nextRecords reads records, from one slot after the other. Those
 // that are not due are in it, with nothing to map.
 func (l *lane) nextRecords() ([]prepared, error) {
 	for len(l.cursors) > 0 {
 		c := l.cursors[0]
-		entries, next, err := l.o.Spool.Read(c.slot, c.next, MaxBatchSteps, MaxBatchBytes)
+		entries, next, err := l.o.Spool.Read(c.slot, c.next, readSteps, MaxBatchBytes)
 		if err != nil {
 			return nil, err
 		}
@@ -125,12 +130,12 @@ func (l *lane) nextLetters() []prepared {
 	return batch
 }
 
-// mapRead maps what was read, and leaves it all as it was when it cannot.
-func (l *lane) mapRead(ctx context.Context) halt {
-	var steps []step.Step
-	var of []int // of[i] is the index in read of steps[i]
-	for i := range l.read {
-		p := &l.read[i]
+// mapBatch maps a batch, and leaves it as it was where it returns a halt.
+func (l *lane) mapBatch(ctx context.Context, batch []prepared) halt {
+	steps := make([]step.Step, 0, len(batch))
+	of := make([]int, 0, len(batch)) // of[i] is the index in batch of steps[i]
+	for i := range batch {
+		p := &batch[i]
 		if p.payload == nil || p.refused != nil {
 			continue
 		}
@@ -139,7 +144,7 @@ func (l *lane) mapRead(ctx context.Context) halt {
 			p.refused = fault.New(fault.SyncEventRefused, "the spool holds what is not a step: %w", err)
 			continue
 		}
-		p.step = s
+		p.stepID = s.ID
 		steps, of = append(steps, s), append(of, i)
 	}
 	if len(steps) == 0 {
@@ -152,20 +157,15 @@ func (l *lane) mapRead(ctx context.Context) halt {
 	if err != nil {
 		return l.failed(ctx, err)
 	}
-	for len(events) > 0 {
-		n := 1
-		for n < len(events) && events[n].Step == events[0].Step {
-			n++
+	bare := make([]world.Event, len(events))
+	for from, to := 0, 0; from < len(events); from = to {
+		for to = from; to < len(events) && events[to].Step == events[from].Step; to++ {
+			bare[to] = events[to].Event
 		}
-		p := &l.read[of[events[0].Step]]
-		p.events = make([]world.Event, n)
-		for i := range n {
-			p.events[i] = events[i].Event
-		}
-		events = events[n:]
+		batch[of[events[from].Step]].events = bare[from:to:to]
 	}
 	for _, r := range refused {
-		l.read[of[r.Step]].refused = r.Err
+		batch[of[r.Step]].refused = r.Err
 	}
 	return halt{}
 }

@@ -205,7 +205,7 @@ func purge(s *spool.Spool, name string) error {
 func (l *lane) stepLetter(p prepared) spool.DeadLetter {
 	now := l.o.now().UTC()
 	letter := spool.DeadLetter{
-		ID:       p.step.ID,
+		ID:       p.stepID,
 		Topic:    l.topic.String(),
 		Code:     string(p.refused.Code),
 		Reason:   l.words(p.refused.Message),
@@ -221,14 +221,18 @@ func (l *lane) stepLetter(p prepared) spool.DeadLetter {
 	if letter.ID == "" {
 		// What cannot be read has no id; its digest is as good.
 		letter.ID = axon.ID(string(p.payload), "unreadable")[:2*stepIDBytes]
-		quoted, _ := json.Marshal(strings.ToValidUTF8(string(p.payload), "\ufffd"))
-		letter.Step = quoted
+		head := p.payload[:min(len(p.payload), maxUnreadable)]
+		letter.Step, _ = json.Marshal(strings.ToValidUTF8(string(head), "\ufffd"))
 	}
 	return letter
 }
 
 // stepIDBytes is the length of a step's id before it is written in hex.
 const stepIDBytes = 6
+
+// maxUnreadable bounds what is kept of a record that is no step: enough for a
+// person to see what it is.
+const maxUnreadable = 64 << 10
 
 // notReplayed ends the reason of a dead letter whose consent is gone.
 const notReplayed = "; not tried again: the consent under which it was recorded is gone"

@@ -16,8 +16,8 @@ const (
 	// windowSteps and windowBytes bound the steps and the bytes that are fixed
 	// at one time. Each window costs four flushes of the disk, so it holds many
 	// batches; a kill makes at most one window go out twice.
-	windowSteps = 4096
-	windowBytes = 4 << 20
+	windowSteps = 8192
+	windowBytes = 8 << 20
 )
 
 // lane brings events of one topic to one destination. It is used by one
@@ -37,9 +37,10 @@ type lane struct {
 	read    []prepared         // read, and not yet mapped
 	queue   []prepared         // mapped, and not yet in a window
 
-	flight []*flying          // fixed, in order, without a final answer
-	byID   map[string]*flying // the same by id
-	stored bool               // the inflight file holds something
+	flight  []*flying          // fixed, in order, without a final answer
+	byID    map[string]*flying // the same by id
+	stored  bool               // the inflight file holds something
+	encoded []byte             // room to write that file from
 
 	window []place            // what is settled once none of its events is in flight
 	dead   []spool.DeadLetter // made in this window
@@ -411,7 +412,9 @@ func (l *lane) settleWindow(open map[place]bool) error {
 // store makes the bytes of what is in flight durable.
 func (l *lane) store() error {
 	l.stored = true
-	return l.o.Spool.SaveInflight(l.dest.Name, encodeFlight(l.topic, l.flight))
+	inflight := encodeFlight(l.encoded, l.topic, l.flight)
+	l.encoded = inflight.Data[:0]
+	return l.o.Spool.SaveInflight(l.dest.Name, inflight)
 }
 
 // skim settles, at the head of each slot, what will never be due for a

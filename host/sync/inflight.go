@@ -3,6 +3,7 @@ package sync
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"carl.camp/carl/host/fault"
@@ -42,13 +43,14 @@ type flying struct {
 // them. The spool guards it with a checksum.
 const inflightMagic = "carl-inflight/1\n"
 
-func encodeFlight(topic world.Topic, flight []*flying) *spool.Inflight {
+// encodeFlight writes the flight into the room that b has, or into more.
+func encodeFlight(b []byte, topic world.Topic, flight []*flying) *spool.Inflight {
 	size := len(inflightMagic) + 16
 	for _, f := range flight {
 		// Enough for the numbers and one place; more places make it grow.
 		size += len(f.ID) + len(f.Type) + len(f.Subject) + len(f.Body) + 96
 	}
-	b := append(make([]byte, 0, size), inflightMagic...)
+	b = append(slices.Grow(b[:0], size), inflightMagic...)
 	b = binary.AppendUvarint(b, uint64(len(flight)))
 	var covered []spool.Range
 	for _, f := range flight {

@@ -107,13 +107,17 @@ func (b *batch) mapRange(ctx context.Context, from, to int) error {
 	if err := b.probe(ctx); err != nil {
 		return err
 	}
-	// The plugin's own code says more than that it failed.
-	code := fault.CodeOf(err)
-	if code == fault.Internal {
-		code = fault.SyncMapperFailed
-	}
-	b.refuse(from, fault.New(code, "the mapper failed on this step: %w", err))
+	b.refuse(from, fault.New(mapperCode(err), "the mapper failed on this step: %w", err))
 	return nil
+}
+
+// mapperCode is the plugin's own code where it has one: it says more than that
+// the mapper failed.
+func mapperCode(err error) fault.Code {
+	if code := fault.CodeOf(err); code != fault.Internal {
+		return code
+	}
+	return fault.SyncMapperFailed
 }
 
 // call maps steps [from, to). What the mapper says of steps that it was not
@@ -146,7 +150,7 @@ func (b *batch) probe(ctx context.Context) error {
 		b.alive = true
 		return nil
 	}
-	return fault.New(fault.SyncMapperFailed, "the mapper fails without a single step: %w", err)
+	return fault.New(mapperCode(err), "the mapper fails without a single step: %w", err)
 }
 
 func (b *batch) refuse(step int, err *fault.Error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"carl.camp/carl/host/fault"
@@ -136,11 +137,13 @@ func (l *lane) pending(ctx context.Context) (signals, unmapped uint64, err error
 	}
 	count := counter{lane: l, ctx: ctx}
 	defer count.close()
-	add := func(batch []prepared) {
-		n, exact := count.batch(batch)
-		signals += uint64(n)
-		if !exact {
-			unmapped += uint64(n)
+	add := func(read []prepared) {
+		for batch := range slices.Chunk(read, MaxBatchSteps) {
+			n, exact := count.batch(batch)
+			signals += uint64(n)
+			if !exact {
+				unmapped += uint64(n)
+			}
 		}
 	}
 	for len(l.letters) > 0 {
