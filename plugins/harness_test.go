@@ -108,18 +108,22 @@ type instance struct {
 func instantiate(t testing.TB, wasm []byte, h host) *instance {
 	t.Helper()
 	in := &instance{t: t, ctx: context.Background()}
-	cfg := wazero.NewRuntimeConfig().WithMemoryLimitPages(1024).WithCompilationCache(compiled)
-	r := wazero.NewRuntimeWithConfig(in.ctx, cfg)
-	t.Cleanup(func() { r.Close(in.ctx) })
-	wasi_snapshot_preview1.MustInstantiate(in.ctx, r)
-	in.imports(r, h)
-	mod, err := r.InstantiateWithConfig(in.ctx, wasm,
-		wazero.NewModuleConfig().WithStartFunctions("_initialize").WithSysWalltime().WithSysNanotime().WithStdout(io.Discard).WithStderr(&in.out))
-	if err != nil {
+	if err := in.start(wasm, h); err != nil {
 		t.Fatalf("instantiate: %v\n%s", err, in.out.String())
 	}
-	in.mod = mod
 	return in
+}
+
+func (in *instance) start(wasm []byte, h host) error {
+	cfg := wazero.NewRuntimeConfig().WithMemoryLimitPages(1024).WithCompilationCache(compiled)
+	r := wazero.NewRuntimeWithConfig(in.ctx, cfg)
+	in.t.Cleanup(func() { r.Close(in.ctx) })
+	wasi_snapshot_preview1.MustInstantiate(in.ctx, r)
+	in.imports(r, h)
+	mod, err := r.InstantiateWithConfig(in.ctx, wasm, wazero.NewModuleConfig().WithStartFunctions("_initialize").
+		WithSysWalltime().WithSysNanotime().WithStdout(io.Discard).WithStderr(&in.out))
+	in.mod = mod
+	return err
 }
 
 func (in *instance) imports(r wazero.Runtime, h host) {

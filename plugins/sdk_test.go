@@ -362,3 +362,31 @@ func TestTranslatorWorld(t *testing.T) {
 		}
 	}
 }
+
+// TestRegistration shows that a plugin that registers nothing, or twice, says
+// so where its author looks: on standard error, which is the plugin's log.
+func TestRegistration(t *testing.T) {
+	const program = `package main
+
+import (
+	"carl.camp/carl/sdk"
+	"carl.camp/carl/sdk/mapper"
+)
+
+func none([]mapper.Step, *mapper.Signals) error { return nil }
+
+func main() { sdk.Main(); mapper.Map(none, nil) }
+`
+	in := instantiate(t, readmeGuest(t, program), host{})
+	if _, err := in.mod.ExportedFunction("carl:plugin/mapper@0.1.0#map-steps").Call(in.ctx, 0, 0); err == nil {
+		t.Error("a mapper that was never registered answered")
+	}
+	if said := in.out.String(); !strings.Contains(said, "no mapper is registered; call mapper.Register from init") {
+		t.Errorf("it said %q", said)
+	}
+	in = &instance{t: t, ctx: in.ctx}
+	err := in.start(readmeGuest(t, program+"func init() { mapper.Register(none); mapper.Register(none) }\n"), host{})
+	if said := in.out.String(); err == nil || !strings.Contains(said, "already registered as a mapper") {
+		t.Errorf("registered twice: %v, it said %q", err, said)
+	}
+}

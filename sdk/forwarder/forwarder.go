@@ -104,7 +104,11 @@ const (
 
 // String says the kind in words.
 func (k Kind) String() string {
-	return [...]string{"unavailable", "unauthorized", "too large", "misconfigured", "rejected"}[k]
+	words := [...]string{"unavailable", "unauthorized", "too large", "misconfigured", "rejected"}
+	if int(k) < len(words) {
+		return words[k]
+	}
+	return "failure of an unknown kind"
 }
 
 // A Failure is why Open failed, or why nothing is known about any event of a
