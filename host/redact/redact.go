@@ -138,7 +138,7 @@ func textSize(s *step.Step) int {
 
 // oversize stands for a JSON member that became too long: replacing many short
 // secrets makes a text grow.
-const oversize = `"[redacted:oversize]"`
+const oversize = `"` + markerOpen + oversizeName + `]"`
 
 // shrink replaces the longest members until the step can be read again.
 func shrink(s *step.Step) {

@@ -96,6 +96,23 @@ func tokens() []struct{ rule, secret string } {
 		{"newrelic-key", fakeOf("NRAK"+"-", upperOnly, 27)}, {"postman-key", fakeOf("PMAK"+"-", hexDigits, 24) + "-" + fakeOf("", hexDigits, 34)},
 		{"rubygems-key", fakeOf("rubygems"+"_", hexDigits, 48)}, {"sentry-token", fake("sntrys"+"_", 60)}, {"supabase-key", fakeOf("sbp"+"_", hexDigits, 40)},
 		{"planetscale-token", fake("pscale"+"_tkn_", 43)}, {"doppler-token", fake("dp"+".pt.", 43)}, {"wandb-key", fake("wandb"+"_v1_", 40)},
+		{"1password-token", fake("ops"+"_eyJ", 200)}, {"adobe-secret", fakeOf("p8e"+"-", hexDigits, 32)}, {"alibaba-key-id", fake("LTA"+"I", 20)},
+		{"artifactory-key", fake("AKC"+"p", 69)}, {"artifactory-key", fake("cmVmd"+"Gtu", 56)}, {"azure-secret", "x.X" + "9Q~" + fake("", 34)},
+		{"bedrock-key", fake("ABS"+"K", 120) + "="}, {"bedrock-key", fake("bedrock"+"-api-key-", 60)},
+		{"brevo-key", fakeOf("xkeysib"+"-", hexDigits, 64) + "-" + fake("", 16)}, {"clojars-token", fakeOf("CLOJARS"+"_", hexDigits, 60)},
+		{"cloudflare-key", fakeOf("v1"+".0-", hexDigits, 24) + "-" + fakeOf("", hexDigits, 146)}, {"dropbox-token", fake("sl"+".", 140)},
+		{"duffel-token", fake("duffel"+"_test_", 43)}, {"dynatrace-token", fakeOf("dt0"+"c01.", upperOnly, 24) + "." + fakeOf("", upperOnly, 64)},
+		{"easypost-key", fake("EZA"+"K", 54)}, {"facebook-token", fake("EAA"+"M", 120)}, {"flutterwave-key", fakeOf("FLWSECK"+"_TEST-", hexDigits, 32) + "-X"},
+		{"fly-token", fake("fo1"+"_", 43)}, {"frameio-token", fake("fio"+"-u-", 64)}, {"gitlab-token", fake("GR1348"+"941", 20)},
+		{"gitlab-token", fakeOf("_gitlab"+"_session=", hexDigits, 32)}, {"grafana-token", fake("eyJr"+"Ijoi", 80)}, {"heroku-key", fake("HRKU"+"-AA", 58)},
+		{"infracost-key", fake("ico"+"-", 32)}, {"intra42-secret", fakeOf("s-s4"+"t2ud-", hexDigits, 64)}, {"jwt", base64.StdEncoding.EncodeToString([]byte(jwt))},
+		{"jwt", encoded("{\n  \"alg\": \"none\"\n}") + "." + encoded(`{"sub":"someone"}`) + "."}, {"mailgun-key", fakeOf("key"+"-", hexDigits, 32)},
+		{"newrelic-key", fake("NRII"+"-", 32)}, {"octopus-key", fakeOf("API"+"-", upperOnly, 26)}, {"openshift-token", fake("sha256"+"~", 43)},
+		{"planetscale-token", fake("pscale"+"_oauth_", 40)}, {"prefect-key", fake("pnu"+"_", 36)}, {"readme-key", fake("rdme"+"_", 70)},
+		{"scalingo-token", fake("tk"+"-us-", 48)}, {"settlemint-token", fake("sm"+"_pat_", 16)}, {"shippo-token", fakeOf("shippo"+"_live_", hexDigits, 40)},
+		{"sourcegraph-token", fakeOf("sgp"+"_", hexDigits, 40)}, {"square-token", fake("EAA"+"A", 60)}, {"stripe-key", fake("sk"+"_prod_", 24)},
+		{"teams-webhook", "webhook.office" + ".com/webhookb2/" + fake("", 80)}, {"terraform-token", ".atlas" + "v1." + fake("", 67)},
+		{"airtable-token", fake("pa"+"t", 14) + "." + fakeOf("", hexDigits, 64)}, {"twilio-key", fakeOf("S"+"K", "0123456789abcdefABCDEF", 32)},
 		{"databricks-token", fakeOf("dap"+"i", hexDigits, 32)}, {"pulumi-token", fakeOf("pul"+"-", hexDigits, 40)},
 	}
 	return list
@@ -142,10 +159,13 @@ func TestShapes(t *testing.T) {
 		}
 	}
 	// The rules whose secrets have a test of their own.
-	for _, name := range []string{"bearer", "basic", "url-password", "query", "assignment"} {
+	for _, name := range []string{"bearer", "basic", "url-password", "query", "assignment", "curl-user"} {
 		tried[name] = true
 	}
 	for _, rule := range rules {
+		if n := markerLen(markerOpen + rule.name + "]"); len(rule.name) > longestName || n != len(markerOpen)+len(rule.name)+1 {
+			t.Errorf("the marker of %s is not known again", rule.name)
+		}
 		if !tried[rule.name] {
 			t.Errorf("no secret tries the rule %s", rule.name)
 		}
@@ -203,6 +223,7 @@ func TestCleanTextsStay(t *testing.T) {
 		"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
 		"AKIA", "AKIAstudio", "eyJ", "eyJhbGciOi", "xoxo", "xoxo-love", "npm_config_registry", "npm_package_dependencies_version", "AIzawa", "SG.1", "SKU12345",
 		"ghp_example", "glpat-xyz", "age-secret", "[redacted:hf-token]", "[redacted:key] and [redacted:literal]", "&nbsp;&amp;", "dapifoo", "pul-ley",
+		"curl -u me https://x.org", "curl is not -under: it", "pattern.match", "path.to.pattern", "sl.run()", "slope", "EAAAA", "v1.0-rc1", "keyed-in", "key-value store", "API-first", "API-Gateway", "sha256~", "icon-set", "ewok",
 		"3f2a9c1b7d8e4f60a1b2c3d4e5f60718", "550e8400-e29b-41d4-a716-446655440000", "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
 		"cache_key: 9f86d081884c7d659a2feaa0c55ad015", "--input-key messages --label-key label1234567890123", "KeyError: 'abc'", "keys=['a','b']",
 		`logger.info("token count: %d", n)`, "kwargs['key'] = value", "event.key === 'Enter'",
@@ -292,6 +313,8 @@ func TestBearerBasicAndHeaders(t *testing.T) {
 		{"password: 's3cr3tpw'", "password: '[redacted:assignment]'"},
 		{"mysql --password=s3cr3tpw -u x", "mysql --password=[redacted:assignment] -u x"},
 		{"tool --api-token " + secret + " -v", "tool --api-token [redacted:assignment] -v"},
+		{"curl -s -u me:s3cret https://x.org", "curl -s -u me:[redacted:curl-user] https://x.org"},
+		{"curl --user 'me:pass-word' https://x.org", "curl --user 'me:[redacted:curl-user]' https://x.org"},
 		{"AccountKey=" + fake("", 86) + "==;EndpointSuffix=core", "AccountKey=[redacted:assignment];EndpointSuffix=core"},
 	} {
 		got := r.String(c.text)
@@ -615,6 +638,35 @@ func TestStringsAreRedactedOnceAndForAll(t *testing.T) {
 		}
 		if twice := r.String(once); twice != once {
 			t.Fatalf("changed the second time:\n%q\n%q\n%q", text, once, twice)
+		}
+	})
+}
+
+func TestStepsAreRedactedOnceAndForAll(t *testing.T) {
+	r := testRedactor()
+	rapid.Check(t, func(t *rapid.T) {
+		text := func() string { return strings.ToValidUTF8(anyText(t, literals), "?") }
+		s := step.Step{
+			Action: step.ToolCall, Name: cut("n"+text(), step.MaxName), Time: time.Unix(1, 2).UTC(), Session: text(), Trace: text(), Parent: text(),
+			Input: []byte(anyJSON(t, literals, 3)), Output: []byte(anyJSON(t, literals, 3)), Metadata: []byte(anyJSON(t, literals, 2)),
+			ChannelCoherence: []byte(`{` + quote(text()) + `:20457813}`),
+		}
+		if err := s.Validate(); err != nil {
+			t.Fatalf("the test made no step: %v", err)
+		}
+		before := s.AppendJSON(nil)
+		r.Step(&s)
+		once := s.AppendJSON(nil)
+		if _, err := step.Decode(once); err != nil {
+			t.Fatalf("the redacted step is not legal: %v\n%s\n%s", err, before, once)
+		}
+		for _, l := range literals {
+			if strings.Contains(string(once), l) || strings.Contains(unquoted(string(once)), l) {
+				t.Fatalf("the literal %q is left:\n%s\n%s", l, before, once)
+			}
+		}
+		if r.Step(&s); !bytes.Equal(once, s.AppendJSON(nil)) {
+			t.Fatalf("changed the second time:\n%s\n%s\n%s", before, once, s.AppendJSON(nil))
 		}
 	})
 }

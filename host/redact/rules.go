@@ -1,6 +1,9 @@
 package redact
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // rule says what stands behind a head that makes a secret.
 type rule struct {
@@ -30,6 +33,9 @@ const (
 	bySlack
 	byTelegram
 	byJWT
+	byAzure
+	byAirtable
+	byCurl
 	byPEM
 	byEncodedPEM
 	byBearer
@@ -46,6 +52,7 @@ const (
 	alnum      class = iota // A-Z a-z 0-9
 	upperAlnum              // A-Z 0-9
 	hexLower                // 0-9 a-f
+	hexAny                  // 0-9 a-f A-F
 	word                    // alnum _
 	base64url               // alnum _ -
 	dotted                  // base64url .
@@ -73,6 +80,7 @@ var members = func() (t [256]uint32) {
 	}
 	set(upperAlnum, digits+upper)
 	set(hexLower, digits+"abcdef")
+	set(hexAny, digits+"abcdefABCDEF")
 	set(word, "_")
 	set(base64url, "_-")
 	set(dotted, "_-.")
@@ -81,23 +89,17 @@ var members = func() (t [256]uint32) {
 	set(urlPath, "_-./%")
 	for b := range 256 {
 		c := byte(b)
-		if c <= ' ' || c == 0x7f || c == '"' || c == '<' || c == '>' || c == '`' || c == '\\' {
-			continue
-		}
-		t[b] |= 1 << queryValue & ^uint32(0)
-		if c != '/' && c != '?' && c != '#' && c != '\'' {
+		visible := c > ' ' && c != 0x7f && !strings.ContainsRune("\"<>`\\", rune(c))
+		if visible && !strings.ContainsRune("/?#'", rune(c)) {
 			t[b] |= 1 << authority
 		}
-	}
-	for _, c := range []byte("&#;'") {
-		t[c] &^= 1 << queryValue
-	}
-	for b := range 256 {
-		c := byte(b)
-		if t[b]&(1<<queryValue) != 0 && c != ',' && c != ')' && c != ']' && c != '}' || c == '&' || c == '#' {
+		if visible && !strings.ContainsRune("&#;'", rune(c)) {
+			t[b] |= 1 << queryValue
+		}
+		if visible && !strings.ContainsRune(";',)]}", rune(c)) {
 			t[b] |= 1 << bareValue
 		}
-		if c != '\n' && c != '\r' && c != '"' && c != '\'' && c != '`' && c != '\\' {
+		if !strings.ContainsRune("\n\r\"'`\\", rune(c)) {
 			t[b] |= 1 << lineValue
 		}
 	}
@@ -108,8 +110,9 @@ func in(c class, b byte) bool { return members[b]&(1<<c) != 0 }
 
 // The names of what is not found by its shape.
 const (
-	literalName = "literal"
-	keyName     = "key"
+	literalName  = "literal"
+	keyName      = "key"
+	oversizeName = "oversize"
 )
 
 // rules are tried in this order where several have a head at the same place.
@@ -136,9 +139,9 @@ var rules = []rule{
 	{name: "stripe-key", heads: []string{"sk_live_", "rk_live_", "sk_test_", "rk_test_"}, class: alnum, min: 16, loose: 10, apart: true},
 	{name: "stripe-key", heads: []string{"whsec_"}, class: token68, min: 24, apart: true},
 	{name: "sendgrid-key", heads: []string{"SG."}, class: dotted, min: 50, loose: 40, apart: true},
-	{name: "twilio-key", heads: []string{"SK"}, class: hexLower, min: 32, apart: true},
+	{name: "twilio-key", heads: []string{"SK"}, class: hexAny, min: 32, apart: true},
 	{name: "telegram-token", heads: []string{":AA"}, find: byTelegram},
-	{name: "jwt", heads: []string{"eyJ"}, find: byJWT},
+	{name: "jwt", heads: []string{"eyJ", "eyAi", "ewog", "ewoJ", "ewoi"}, find: byJWT},
 	{name: "private-key", heads: []string{"-----BEGIN"}, find: byPEM},
 	{name: "private-key", heads: []string{"LS0tLS1CRUdJTi"}, find: byEncodedPEM},
 	{name: "age-key", heads: []string{"AGE-SECRET-KEY-", "age-secret-key-"}, class: base64url, min: 20},
@@ -169,6 +172,49 @@ var rules = []rule{
 	{name: "wandb-key", heads: []string{"wandb_v1_"}, class: word, min: 24},
 	{name: "databricks-token", heads: []string{"dapi"}, class: hexLower, min: 32, apart: true},
 	{name: "pulumi-token", heads: []string{"pul-"}, class: hexLower, min: 32, apart: true},
+	{name: "1password-token", heads: []string{"ops_eyJ"}, class: token68, min: 60, apart: true},
+	{name: "adobe-secret", heads: []string{"p8e-"}, class: alnum, min: 32, apart: true},
+	{name: "alibaba-key-id", heads: []string{"LTAI"}, class: alnum, min: 20, loose: 12, apart: true},
+	{name: "artifactory-key", heads: []string{"AKCp"}, class: alnum, min: 60, apart: true},
+	{name: "artifactory-key", heads: []string{"cmVmdGtu"}, class: alnum, min: 50, apart: true},
+	{name: "azure-secret", heads: []string{"Q~"}, find: byAzure},
+	{name: "bedrock-key", heads: []string{"ABSK"}, class: token68, min: 90, apart: true},
+	{name: "bedrock-key", heads: []string{"bedrock-api-key-"}, class: token68, min: 24},
+	{name: "brevo-key", heads: []string{"xkeysib-"}, class: base64url, min: 60},
+	{name: "clojars-token", heads: []string{"CLOJARS_"}, class: alnum, min: 50},
+	{name: "cloudflare-key", heads: []string{"v1.0-"}, class: base64url, min: 160, apart: true},
+	{name: "dropbox-token", heads: []string{"sl."}, class: base64url, min: 120, apart: true},
+	{name: "duffel-token", heads: []string{"duffel_live_", "duffel_test_"}, class: token68, min: 32},
+	{name: "dynatrace-token", heads: []string{"dt0c01.", "dt0s16."}, class: dotted, min: 60, apart: true},
+	{name: "easypost-key", heads: []string{"EZAK", "EZTK"}, class: alnum, min: 50, apart: true},
+	{name: "facebook-token", heads: []string{"EAAM", "EAAC"}, class: alnum, min: 80, apart: true},
+	{name: "flutterwave-key", heads: []string{"FLWSECK-", "FLWSECK_TEST-"}, class: base64url, min: 12},
+	{name: "fly-token", heads: []string{"fo1_", "fm1_", "fm1a_", "fm1r_", "fm2_"}, class: token68, min: 40, apart: true},
+	{name: "frameio-token", heads: []string{"fio-u-"}, class: token68, min: 60, apart: true},
+	{name: "gitlab-token", heads: []string{"GR1348941"}, class: base64url, min: 20},
+	{name: "gitlab-token", heads: []string{"_gitlab_session="}, class: alnum, min: 24},
+	{name: "grafana-token", heads: []string{"eyJrIjoi"}, class: token68, min: 60, apart: true},
+	{name: "heroku-key", heads: []string{"HRKU-AA"}, class: base64url, min: 50},
+	{name: "infracost-key", heads: []string{"ico-"}, class: alnum, min: 32, apart: true},
+	{name: "intra42-secret", heads: []string{"s-s4t2ud-", "s-s4t2af-"}, class: hexLower, min: 60},
+	{name: "jwt", heads: []string{"ZXlK"}, class: token68, min: 100, apart: true},
+	{name: "mailgun-key", heads: []string{"key-"}, class: hexLower, min: 32, apart: true},
+	{name: "newrelic-key", heads: []string{"NRII-"}, class: base64url, min: 32, apart: true},
+	{name: "octopus-key", heads: []string{"API-"}, class: upperAlnum, min: 26, apart: true},
+	{name: "openshift-token", heads: []string{"sha256~"}, class: base64url, min: 40},
+	{name: "planetscale-token", heads: []string{"pscale_oauth_"}, class: dotted, min: 30},
+	{name: "prefect-key", heads: []string{"pnu_"}, class: alnum, min: 36, apart: true},
+	{name: "readme-key", heads: []string{"rdme_"}, class: alnum, min: 60, apart: true},
+	{name: "scalingo-token", heads: []string{"tk-us-"}, class: base64url, min: 40, apart: true},
+	{name: "settlemint-token", heads: []string{"sm_aat_", "sm_pat_", "sm_sat_"}, class: alnum, min: 16, apart: true},
+	{name: "shippo-token", heads: []string{"shippo_live_", "shippo_test_"}, class: alnum, min: 40},
+	{name: "sourcegraph-token", heads: []string{"sgp_"}, class: word, min: 40, apart: true},
+	{name: "square-token", heads: []string{"EAAA"}, class: base64url, min: 60, apart: true},
+	{name: "stripe-key", heads: []string{"sk_prod_", "rk_prod_"}, class: alnum, min: 16, loose: 10, apart: true},
+	{name: "teams-webhook", heads: []string{"webhook.office.com/webhookb2/"}, class: urlPath, min: 36},
+	{name: "terraform-token", heads: []string{".atlasv1."}, class: token68, min: 60},
+	{name: "airtable-token", heads: []string{"pat"}, find: byAirtable},
+	{name: "curl-user", heads: []string{"curl "}, find: byCurl},
 	{name: "bearer", heads: []string{"bearer"}, find: byBearer},
 	{name: "basic", heads: []string{"basic"}, find: byBasic},
 	{name: "url-password", heads: []string{"://"}, find: byUserinfo},
@@ -186,8 +232,8 @@ func markerName(b []byte) string {
 		return literalName
 	case keyName:
 		return keyName
-	case "oversize":
-		return "oversize"
+	case oversizeName:
+		return oversizeName
 	}
 	i := slices.IndexFunc(rules, func(r rule) bool { return r.name == string(b) })
 	if i < 0 {

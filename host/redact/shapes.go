@@ -49,7 +49,7 @@ func (st *state) findSlack(b []byte, start, end int, r *rule) {
 		return
 	}
 	to := st.run(b, end+1, dotted)
-	if n := to - end; n >= 12 && mixed(b[end+1:to]) || n >= 30 {
+	if n := to - end; n >= 12 && mixed(b[end+1:to]) || n >= 20 {
 		st.add(b, start, to, r.name)
 	}
 }
@@ -69,10 +69,10 @@ func (st *state) findTelegram(b []byte, start, end int, r *rule) {
 }
 
 // findJWT finds a token in the compact form of JWS and JWE (RFC 7515, RFC
-// 7516): a header, which as base64url of a JSON object begins with eyJ, and
-// one to four more parts.
-func (st *state) findJWT(b []byte, start, end int, r *rule) {
-	if string(b[start:end]) != r.heads[0] || start > 0 && isAlnum(b[start-1]) {
+// 7516): a header, which as base64url of a JSON object begins with eyJ or, with
+// white space in it, with one of a few others, and one to four more parts.
+func (st *state) findJWT(b []byte, start, end int, h *head) {
+	if !exact(b, start, end, h.text) {
 		return
 	}
 	to := st.run(b, end, base64url)
@@ -92,7 +92,60 @@ func (st *state) findJWT(b []byte, start, end int, r *rule) {
 		parts++
 	}
 	if parts > 1 {
+		st.add(b, start, to, h.rule.name)
+	}
+}
+
+// findAzure finds the secret of an Entra application: three characters and a
+// digit before "Q~", some 34 behind.
+func (st *state) findAzure(b []byte, start, end int, r *rule) {
+	const before = 4
+	if string(b[start:end]) != r.heads[0] || start < before || !isDigit(b[start-1]) {
+		return
+	}
+	for _, c := range b[start-before : start] {
+		if !in(token68, c) {
+			return
+		}
+	}
+	if to := st.run(b, end, token68); to-end >= 31 {
+		st.add(b, start-before, to, r.name)
+	}
+}
+
+// findAirtable finds a personal access token: "pat", 14 letters and digits, a
+// point and 64 hex digits.
+func (st *state) findAirtable(b []byte, start, end int, r *rule) {
+	const id, rest = 14, 64
+	if !exact(b, start, end, r.heads[0]) || st.run(b, end, alnum) != end+id || end+id >= len(b) || b[end+id] != '.' {
+		return
+	}
+	if to := st.run(b, end+id+1, hexLower); to-end-id-1 >= rest {
 		st.add(b, start, to, r.name)
+	}
+}
+
+// findCurl finds the password behind -u or --user of a curl command.
+func (st *state) findCurl(b []byte, end int, r *rule) {
+	const reach = 512
+	line := b[end:min(len(b), end+reach)]
+	if i := bytes.IndexByte(line, '\n'); i >= 0 {
+		line = line[:i]
+	}
+	for _, flag := range []string{"-u", "--user"} {
+		i := bytes.Index(line, []byte(flag))
+		if i < 0 || i > 0 && line[i-1] != ' ' || i+len(flag) >= len(line) || line[i+len(flag)] != ' ' && line[i+len(flag)] != '=' {
+			continue
+		}
+		from, _ := openingQuote(b, end+i+len(flag)+1)
+		to := st.run(b, from, bareValue)
+		colon := bytes.IndexByte(b[from:min(to, from+window)], ':')
+		if password := from + colon + 1; colon > 0 && password < to && markerLen(b[password:to]) != to-password {
+			for to > password && (b[to-1] == '\'' || b[to-1] == ';') {
+				to--
+			}
+			st.add(b, password, to, r.name)
+		}
 	}
 }
 
@@ -209,7 +262,7 @@ func (st *state) findUserinfo(b []byte, start, end int, r *rule) {
 // queryNames are names of parameters that hold credentials without saying so.
 var queryNames = []string{"sig", "signature", "auth", "pass", "x-amz-signature", "x-goog-signature"}
 
-// longestName bounds the name of a parameter or of an assignment.
+// longestParameter bounds the name of a parameter or of an assignment.
 const longestParameter = 64
 
 // findQuery finds the values of parameters with secret names, and those that

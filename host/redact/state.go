@@ -101,7 +101,13 @@ func (st *state) hit(b []byte, end int, heads []int32) {
 		case byTelegram:
 			st.findTelegram(b, start, end, r)
 		case byJWT:
-			st.findJWT(b, start, end, r)
+			st.findJWT(b, start, end, h)
+		case byAzure:
+			st.findAzure(b, start, end, r)
+		case byAirtable:
+			st.findAirtable(b, start, end, r)
+		case byCurl:
+			st.findCurl(b, end, r)
 		case byPEM:
 			st.findPEM(b, start, end, r)
 		case byEncodedPEM:
