@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/nearest"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
 )
@@ -173,7 +177,7 @@ func (p *Plugin) CheckSettings(settings []byte, place func(pointer string) strin
 			problems = append(problems, "and more")
 			break
 		}
-		problems = append(problems, describe(leaf, place))
+		problems = append(problems, describe(s, leaf, place))
 	}
 	return badSettings(name, problems)
 }
@@ -202,12 +206,21 @@ func leaves(e *jsonschema.ValidationError) func(yield func(*jsonschema.Validatio
 	}
 }
 
-func describe(e *jsonschema.ValidationError, place func(string) string) string {
+func describe(root *jsonschema.Schema, e *jsonschema.ValidationError, place func(string) string) string {
 	pointer := jsontext.Pointer("")
 	for _, token := range e.InstanceLocation {
 		pointer = pointer.AppendToken(token)
 	}
 	what := e.ErrorKind.LocalizedString(message.NewPrinter(language.English))
+	if unknown, ok := e.ErrorKind.(*kind.AdditionalProperties); ok && len(unknown.Properties) > 0 {
+		slices.Sort(unknown.Properties)
+		name := unknown.Properties[0]
+		pointer = pointer.AppendToken(name)
+		what = "unknown member"
+		if hint := nearest.Hint(name, propertiesAt(root, e.InstanceLocation)); hint != "" {
+			what += ", " + hint
+		}
+	}
 	if len(what) > 200 { // a pattern or a list of choices may be long
 		what = strings.ToValidUTF8(what[:200], "") + "…"
 	}
@@ -221,4 +234,22 @@ func describe(e *jsonschema.ValidationError, place func(string) string) string {
 		}
 	}
 	return at + ": " + what
+}
+
+// propertiesAt returns the names that a schema knows at a place of the
+// settings, sorted, as far as it leads there by properties alone.
+func propertiesAt(s *jsonschema.Schema, path []string) []string {
+	for {
+		for hops := 0; s != nil && s.Ref != nil && hops < maxSchemaDepth; hops++ {
+			s = s.Ref
+		}
+		if s == nil || len(path) == 0 {
+			break
+		}
+		s, path = s.Properties[path[0]], path[1:]
+	}
+	if s == nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(s.Properties))
 }

@@ -15,7 +15,7 @@ const schemaText = `{
   "additionalProperties": false,
   "properties": {
     "file": {"type": "string", "minLength": 1},
-    "rotate": {"type": "object", "properties": {"mib": {"type": "integer", "minimum": 1, "maximum": 9007199254740993}}},
+    "rotate": {"type": "object", "properties": {"mib": {"type": "integer", "minimum": 1, "maximum": 9007199254740993}}, "additionalProperties": false},
     "tags": {"type": "array", "items": {"$ref": "#/$defs/tag"}, "maxItems": 3}
   },
   "$defs": {"tag": {"type": "string", "pattern": "^[a-z]+$"}}
@@ -31,7 +31,9 @@ func TestCheckSettings(t *testing.T) {
 		{`{file: a, rotate: {mib: 9007199254740993}, tags: [a, b]}`, nil},
 		{`{}`, []string{"config.yaml:2:39: settings: missing property 'file'"}},
 		{`{file: 1}`, []string{"config.yaml:2:46: /file: got number, want string"}},
-		{`{file: a, fiel: b}`, []string{"config.yaml:2:39: settings: additional properties 'fiel' not allowed"}},
+		{`{file: a, fiel: b}`, []string{`config.yaml:2:55: /fiel: unknown member, the nearest is "file"`}},
+		{`{file: a, rotate: {mbi: 1}}`, []string{`/rotate/mbi: unknown member, the nearest is "mib"`}},
+		{`{file: a, output: b}`, []string{"/output: unknown member, known are file, rotate and tags"}},
 		{`{file: a, rotate: {mib: 9007199254740994}}`, []string{"/rotate/mib: maximum:"}},
 		{`{file: a, tags: [ok, BAD, 3]}`, []string{"config.yaml:2:60: /tags/1: 'BAD' does not match pattern", "config.yaml:2:65: /tags/2: got number, want string"}},
 		{`{file: "", tags: [A, B, C, D, E, F, G]}`, []string{"; and more"}},
