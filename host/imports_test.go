@@ -43,6 +43,7 @@ var house = map[string]kind{
 	"host/nearest":  base,
 
 	"host/private/crashfs": test,
+	"host/step/steptest":   test,
 
 	"host/axon":         data,
 	"host/spool":        data,

@@ -86,6 +86,9 @@ func (a *app) syncBackground(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if !hm.Exists() {
+		return nil // it was removed since: a child must not bring it back
+	}
 	if err := private.MkdirAll(hm.Paths.Cache); err != nil {
 		return err
 	}
@@ -106,6 +109,9 @@ func (a *app) syncBackground(ctx context.Context) error {
 	select {
 	case <-time.After(backgroundSettle):
 	case <-ctx.Done():
+		return nil
+	}
+	if !hm.Exists() {
 		return nil
 	}
 	h, err := a.openHost()

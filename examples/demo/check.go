@@ -40,11 +40,11 @@ func (d *demo) check(ctx context.Context, stepFiles ...string) error {
 	if len(want) == 0 {
 		return errors.New("nothing was due: the demo recorded no steps")
 	}
-	platform, err := readEvents(d.path("platform", "signals.jsonl"))
+	platform, err := readEvents(d.path("platform", "signals.jsonl"), unwrap)
 	if err != nil {
 		return err
 	}
-	archive, err := readEvents(d.path("archive", "signals.jsonl"))
+	archive, err := readEvents(d.path("archive", "signals.jsonl"), plain)
 	if err != nil {
 		return err
 	}
@@ -101,20 +101,37 @@ func id(step, typ string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// plain takes a line as the event that it is; unwrap takes it out of the
+// stand-in's line, which says when it came.
+func plain(line []byte) ([]byte, error) { return line, nil }
+
+func unwrap(line []byte) ([]byte, error) {
+	var kept struct{ Event json.RawMessage }
+	err := json.Unmarshal(line, &kept)
+	return kept.Event, err
+}
+
 // readEvents reads a file of CloudEvents, one a line, and refuses an id that
-// stands there with two bodies.
-func readEvents(file string) (map[string]string, error) {
+// is not one and an id that stands there with two bodies.
+func readEvents(file string, event func(line []byte) ([]byte, error)) (map[string]string, error) {
 	held := map[string]string{}
 	bodies := map[string]string{}
 	err := eachLine(file, func(line []byte) error {
-		var e struct{ ID, Type string }
-		if err := json.Unmarshal(line, &e); err != nil {
+		body, err := event(line)
+		if err != nil {
 			return err
 		}
-		if before, ok := bodies[e.ID]; ok && before != string(line) {
+		var e struct{ ID, Type string }
+		if err := json.Unmarshal(body, &e); err != nil {
+			return err
+		}
+		if len(e.ID) != hex.EncodedLen(sha256.Size) {
+			return fmt.Errorf("%q is not the id of an event", e.ID)
+		}
+		if before, ok := bodies[e.ID]; ok && before != string(body) {
 			return fmt.Errorf("the id %s has two bodies", e.ID)
 		}
-		held[e.ID], bodies[e.ID] = e.Type, string(line)
+		held[e.ID], bodies[e.ID] = e.Type, string(body)
 		return nil
 	})
 	return held, err

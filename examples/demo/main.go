@@ -63,7 +63,8 @@ func run(ctx context.Context, carl string) (err error) {
 			d.env = append(d.env, kv)
 		}
 	}
-	d.env = append(d.env, "CARL_HOME="+d.path("home"))
+	// Nothing is delivered behind the demo's back: it shows each delivery.
+	d.env = append(d.env, "CARL_HOME="+d.path("home"), "CARL_BACKGROUND=off")
 
 	stopPlatform, err := d.startPlatform(ctx)
 	if err != nil {
@@ -146,7 +147,7 @@ func (d *demo) configure() error {
 		return err
 	}
 	say("two destinations: the platform, and a local file")
-	fmt.Print("  " + strings.ReplaceAll(strings.TrimSpace(strings.ReplaceAll(config, d.dir+string(filepath.Separator), "")), "\n", "\n  ") + "\n")
+	d.indent([]byte(config))
 	return os.WriteFile(d.path("home", "config.yaml"), []byte(config), 0o600)
 }
 
@@ -179,7 +180,7 @@ func (d *demo) show(ctx context.Context) error {
 	if out, err := d.run(ctx, "", "sync", "status"); err != nil {
 		return err
 	} else {
-		indent(out)
+		d.indent(out)
 	}
 
 	say("what arrived, held against what was due")
@@ -189,7 +190,7 @@ func (d *demo) show(ctx context.Context) error {
 
 	say("and the whole installation looks well")
 	out, err := d.run(ctx, "", "doctor")
-	indent(out)
+	d.indent(out)
 	return err
 }
 
@@ -197,7 +198,7 @@ func (d *demo) show(ctx context.Context) error {
 func (d *demo) run(ctx context.Context, stdin string, args ...string) ([]byte, error) {
 	shown := append([]string{"carl"}, args...)
 	for i := range shown {
-		shown[i] = strings.ReplaceAll(shown[i], d.dir+string(filepath.Separator), "")
+		shown[i] = d.short(shown[i])
 	}
 	echo(shown...)
 	cmd := exec.CommandContext(ctx, d.carl, args...)
@@ -206,9 +207,9 @@ func (d *demo) run(ctx context.Context, stdin string, args ...string) ([]byte, e
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
-	indent(stderr.Bytes())
+	d.indent(stderr.Bytes())
 	if err != nil {
-		indent(out)
+		d.indent(out)
 		return out, fmt.Errorf("carl %s: %w", strings.Join(args, " "), err)
 	}
 	return out, nil
@@ -218,7 +219,7 @@ func (d *demo) exec(ctx context.Context, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = d.env
 	out, err := cmd.CombinedOutput()
-	indent(out)
+	d.indent(out)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", name, strings.Join(args, " "), err)
 	}
@@ -228,10 +229,15 @@ func (d *demo) exec(ctx context.Context, name string, args ...string) error {
 func say(s string)        { fmt.Printf("\n# %s\n", s) }
 func echo(args ...string) { fmt.Printf("$ %s\n", strings.Join(args, " ")) }
 
-func indent(out []byte) {
-	for _, line := range strings.Split(strings.TrimRight(string(out), "\n"), "\n") {
+// indent shows output, without the name of the folder that nobody will see again.
+func (d *demo) indent(out []byte) {
+	for _, line := range strings.Split(strings.TrimRight(d.short(string(out)), "\n"), "\n") {
 		if line != "" {
 			fmt.Println("  " + line)
 		}
 	}
+}
+
+func (d *demo) short(s string) string {
+	return strings.ReplaceAll(s, d.dir+string(filepath.Separator), "")
 }

@@ -3,10 +3,14 @@
 package main
 
 import (
+	"bufio"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+
+	"carl.camp/carl/host/step"
 )
 
 func main() {
@@ -15,6 +19,7 @@ func main() {
 	flag.IntVar(&o.steps, "steps", 200, "training steps to take")
 	flag.IntVar(&o.oscillators, "oscillators", 36, "oscillators in the network")
 	flag.Uint64Var(&o.seed, "seed", 1, "seed of the network and of every start")
+	flag.StringVar(&o.stepsOut, "steps-out", "", "write every recorded step, redacted, to this file as well")
 	flag.Parse()
 	if err := o.check(flag.Args()); err != nil {
 		fmt.Fprintln(os.Stderr, "kuramoto:", err)
@@ -27,7 +32,7 @@ func main() {
 }
 
 type options struct {
-	home               string
+	home, stepsOut     string
 	steps, oscillators int
 	seed               uint64
 }
@@ -52,14 +57,24 @@ func (o *options) check(rest []string) error {
 }
 
 // run opens the home, trains, and closes it.
-func run(o options, out io.Writer) error {
-	h, err := openHost(o.home, nil)
+func run(o options, out io.Writer) (err error) {
+	var seen func(step.Step) error
+	if o.stepsOut != "" {
+		f, err := os.Create(o.stepsOut)
+		if err != nil {
+			return err
+		}
+		w := bufio.NewWriter(f)
+		defer func() { err = errors.Join(err, w.Flush(), f.Close()) }()
+		seen = func(s step.Step) error {
+			_, err := w.Write(append(s.AppendJSON(nil), '\n'))
+			return err
+		}
+	}
+	h, err := openHost(o.home, seen)
 	if err != nil {
 		return err
 	}
 	err = train(o, h.Record, out)
-	if closed := h.Close(); err == nil {
-		err = closed
-	}
-	return err
+	return errors.Join(err, h.Close())
 }
