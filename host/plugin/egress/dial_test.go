@@ -246,7 +246,9 @@ func TestOfflineAsksNothing(t *testing.T) {
 	s := serve(t, "127.0.0.1", ok)
 	dns := startDNS(t, map[string][]netip.Addr{"example.com": addrs("93.184.215.14")})
 	name := mustOrigin(t, "https://example.com")
-	c := named(t, Config{Origins: granted(s.origin(t), name), Offline: true}, dns)
+	secret := bearer("", name)
+	secret.Value = func() (string, error) { t.Error("a secret was read"); return "", nil }
+	c := named(t, Config{Origins: granted(s.origin(t), name), Secrets: []Secret{secret}, Offline: true}, dns)
 	for _, url := range []string{s.URL, "https://example.com/"} {
 		if text := mustFail(t, c, get(url), world.HTTPDenied); !strings.Contains(text, "offline") {
 			t.Errorf("%s: %q", url, text)
@@ -366,6 +368,12 @@ func TestProxyByConfigOnly(t *testing.T) {
 	mustFail(t, without, get("https://example.com/"), world.HTTPDenied)
 	if len(*seen) != 0 {
 		t.Fatal("the proxy of the environment was used")
+	}
+	// net/http reads the environment once in a process, perhaps before this test.
+	for _, r := range without.routes {
+		if r.transport.Proxy != nil {
+			t.Error("a route without a configured proxy asks for one")
+		}
 	}
 
 	withPassword := strings.Replace(proxy.URL, "http://", "http://user:hunter2@", 1)

@@ -68,7 +68,7 @@ func TestParseOriginRefuses(t *testing.T) {
 
 func TestParseOriginKeepsPasswordsOut(t *testing.T) {
 	_, err := ParseOrigin("https://user:hunter2@carl.camp")
-	if err == nil || strings.Contains(err.Error(), "hunter2") {
+	if err == nil || strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "password") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -91,7 +91,7 @@ func TestParseURL(t *testing.T) {
 	}
 	for _, in := range []string{
 		"", "/path", "//carl.camp/x", "carl.camp/x", "https:carl.camp/x", "mailto:a@b",
-		"https://u:p@carl.camp/", "https://carl.camp./", "https://carl.camp/a b", "https://carl.camp/\r\nHost: x", "https://carl.camp\\@evil.com/",
+		"https://u:p@carl.camp/", "https://carl.camp./", "https://carl.camp/a b", "https://carl.camp/\r\nHost: x", "https://carl.camp\\@evil.com/", `https://carl.camp/a\b`,
 		"https://carl.camp/ü", "https://bücher.de/", "http://carl.camp/", "https://127.1/", "https://carl.camp/%zz", "https://carl.camp:99999/",
 		"https://carl.camp/" + long(maxURL),
 	} {

@@ -101,9 +101,6 @@ func (h *hop) redirect(status int, location string) (*hop, error) {
 	if location == "" {
 		return nil, nil
 	}
-	if len(location) > maxURL {
-		return nil, fmt.Errorf("the URL is longer than %d bytes", maxURL)
-	}
 	ref, err := url.Parse(location)
 	if err != nil {
 		return nil, fmt.Errorf("its Location is not a URL")

@@ -85,13 +85,11 @@ func (f form) find(spans []span, view, folded []byte, origin []int) []span {
 		}
 		from, to := at+i, at+i+len(f.text)
 		at = from + 1
-		if f.loose {
-			if from > 0 && isBase64(view[from-1]) {
-				from--
-			}
-			if to < len(folded) && isBase64(view[to]) {
-				to++
-			}
+		if f.left && from > 0 && isBase64(view[from-1]) {
+			from--
+		}
+		if f.right && to < len(view) && isBase64(view[to]) {
+			to++
 		}
 		if origin != nil {
 			from, to = origin[from], origin[to]

@@ -66,6 +66,24 @@ func TestScrubEdges(t *testing.T) {
 	}
 }
 
+// The characters of base64 that a secret shares with its neighbours go too.
+func TestScrubLeavesNoBitsInBase64(t *testing.T) {
+	const secret = "s3cret-value-1"
+	for _, c := range []struct {
+		before, after       string
+		keepFront, keepBack int
+	}{
+		{"", "", 0, 0}, {"x", "", 1, 0}, {"xy", "", 2, 0}, {"xyz", "", 4, 0},
+		{"", "x", 0, 1}, {"", "xyzw", 0, 5}, {"x", "x", 1, 2}, {"xy", "xyz", 2, 4},
+	} {
+		text := base64.RawStdEncoding.EncodeToString([]byte(c.before + secret + c.after))
+		want := text[:c.keepFront] + marker + text[len(text)-c.keepBack:]
+		if got := scrubberFor(secret).scrubString(text); got != want {
+			t.Errorf("%q before and %q after: %s became %s, want %s", c.before, c.after, text, got, want)
+		}
+	}
+}
+
 func TestScrubKeepsJSONValid(t *testing.T) {
 	const secret = `n"q\uote/+secret`
 	for shift := range 3 {

@@ -91,7 +91,7 @@ func checkSecretValue(v string) error {
 }
 
 // inject puts the secrets of the route into a request that is about to leave
-// on it, and remembers them for scrubbing.
+// on it, in place of what the plugin put there, and remembers them for scrubbing.
 func (c *Client) inject(r *route, header http.Header) error {
 	for _, s := range r.secrets {
 		value, err := s.Value()
@@ -143,9 +143,9 @@ type needle struct {
 // form is a folded text to look for.
 type form struct {
 	text []byte
-	// loose forms are the middle of an encoding: the characters next to it
-	// carry a few bits of the secret too.
-	loose bool
+	// left and right say that text is the middle of an encoding whose next
+	// character, on that side, carries a few bits of the secret too.
+	left, right bool
 }
 
 // forms lists what to look for in folded text. Escapes need no form of their
@@ -157,30 +157,34 @@ func forms(value, format string) []form {
 		for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.RawStdEncoding} {
 			if plain, err := enc.DecodeString(value); err == nil && len(plain) > 0 {
 				secrets = append(secrets, string(plain))
-				if _, password, ok := strings.Cut(string(plain), ":"); ok && password != "" {
+				// Some services take a key as the user, and no password.
+				user, password, _ := strings.Cut(string(plain), ":")
+				if password != "" {
 					secrets = append(secrets, password)
+				} else if user != "" {
+					secrets = append(secrets, user)
 				}
 				break
 			}
 		}
 	}
 	var out []form
-	add := func(text string, loose bool) {
-		folded := fold([]byte(text))
-		for _, f := range out {
-			if bytes.Equal(f.text, folded) {
+	add := func(text string, left, right bool) {
+		f := form{fold([]byte(text)), left, right}
+		for _, other := range out {
+			if bytes.Equal(other.text, f.text) && other.left == left && other.right == right {
 				return
 			}
 		}
-		out = append(out, form{text: folded, loose: loose})
+		out = append(out, f)
 	}
 	for _, s := range secrets {
-		add(s, false)
-		add(base64.RawStdEncoding.EncodeToString([]byte(s)), false)
-		add(hex.EncodeToString([]byte(s)), false)
+		add(s, false, false)
+		add(base64.RawStdEncoding.EncodeToString([]byte(s)), false, false)
+		add(hex.EncodeToString([]byte(s)), false, false)
 		for shift := range 3 {
 			if middle := base64Middle(s, shift); len(middle) >= minEncoded {
-				add(middle, true)
+				add(middle, shift > 0, (shift+len(s))%3 > 0)
 			}
 		}
 	}

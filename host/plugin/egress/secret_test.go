@@ -107,6 +107,15 @@ func TestBasicCredentialsAreScrubbedWithin(t *testing.T) {
 	}
 }
 
+func TestBasicCredentialsWithoutAPassword(t *testing.T) {
+	s := scrubber{needles: []needle{{forms: forms(base64.StdEncoding.EncodeToString([]byte("a-key-as-the-user:")), "Basic {}")}}}
+	for _, text := range []string{"a-key-as-the-user", hex.EncodeToString([]byte("a-key-as-the-user")), base64.StdEncoding.EncodeToString([]byte("a-key-as-the-user:"))} {
+		if got := s.scrubString(text); !strings.HasPrefix(got, marker) {
+			t.Errorf("%q became %q", text, got)
+		}
+	}
+}
+
 func TestErrorsHoldNoSecret(t *testing.T) {
 	const secret = "hunter2-hunter2"
 	for name, handler := range map[string]http.HandlerFunc{

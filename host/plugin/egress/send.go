@@ -88,9 +88,6 @@ func (c *Client) send(ctx context.Context, req world.Request, a *Attempt) (world
 		if a.Hops > MaxRedirects {
 			return world.Response{}, denial(fmt.Sprintf("more than %d redirects", MaxRedirects))
 		}
-		if c.routes[next.origin] == nil {
-			return world.Response{}, denial(fmt.Sprintf("redirect to %s, which is not granted", next.origin))
-		}
 		h = next
 	}
 }
@@ -99,6 +96,9 @@ func (c *Client) send(ctx context.Context, req world.Request, a *Attempt) (world
 func (c *Client) roundTrip(ctx context.Context, h *hop, a *Attempt) (*http.Response, error) {
 	r := c.routes[h.origin]
 	if r == nil {
+		if a.Hops > 0 {
+			return nil, denial(fmt.Sprintf("redirect to %s, which is not granted", h.origin))
+		}
 		return nil, denial(h.origin.String() + " is not granted")
 	}
 	if c.offline {
@@ -110,9 +110,6 @@ func (c *Client) roundTrip(ctx context.Context, h *hop, a *Attempt) (*http.Respo
 	// The hop's own fields stay as the plugin set them: the next hop starts
 	// from those, not from what was added for this origin.
 	header := h.header.Clone()
-	for _, s := range r.secrets {
-		header.Del(s.Header)
-	}
 	if err := c.inject(r, header); err != nil {
 		return nil, denial(err.Error())
 	}

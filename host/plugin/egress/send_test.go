@@ -236,6 +236,18 @@ func TestSendDropsFieldsOfTheHost(t *testing.T) {
 	}
 }
 
+// net/http leaves some of these out by itself; the list does not rely on it.
+func TestDropUnsafe(t *testing.T) {
+	header := http.Header{"X-Kept": {"1"}, "Connection": {"x-hop , close", "X-Other"}, "X-Hop": {"1"}, "X-Other": {"1"}}
+	for _, name := range []string{"host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings", "content-length", "expect", "accept-encoding", "cookie", "cookie2", "proxy-connection", "proxy-x"} {
+		header.Set(name, "1")
+	}
+	dropUnsafe(header)
+	if len(header) != 1 || header.Get("X-Kept") != "1" {
+		t.Errorf("left: %v", header)
+	}
+}
+
 func TestSendRefusesIllegalFields(t *testing.T) {
 	s := serve(t, "127.0.0.1", ok)
 	c := client(t, Config{Origins: granted(s.origin(t))})
