@@ -11,7 +11,7 @@ import (
 // Main is a plugin's main. A native build cannot serve carl yet: it says what
 // the program is and how it is built for carl, and exits 1.
 func Main() {
-	kind := role.Get()
+	kind := role.Kind()
 	if kind == "" {
 		kind = "plugin that registers nothing (call Register from init)"
 	}

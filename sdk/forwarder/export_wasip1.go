@@ -1,6 +1,9 @@
 package forwarder
 
-import "carl.camp/carl/sdk/internal/abi"
+import (
+	"carl.camp/carl/sdk/internal/abi"
+	"carl.camp/carl/sdk/internal/role"
+)
 
 // What one call answers with. It is kept here because the host reads it after
 // the function has returned; an instance carries one call at a time.
@@ -81,9 +84,4 @@ func fail(f *Failure) uint32 {
 	return abi.Addr(&answer.result)
 }
 
-func plugin() Forwarder {
-	if registered == nil {
-		panic("carl sdk: no forwarder is registered; call forwarder.Register from init")
-	}
-	return registered
-}
+func plugin() Forwarder { return role.Plugin("forwarder").(Forwarder) }

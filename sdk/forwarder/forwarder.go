@@ -145,8 +145,5 @@ type Forwarder interface {
 // Register makes f the plugin's forwarder. Call it once, from init: main is
 // not run in a wasm plugin.
 func Register(f Forwarder) {
-	role.Set("forwarder")
-	registered = f
+	role.Set("forwarder", f)
 }
-
-var registered Forwarder // set by Register, in init

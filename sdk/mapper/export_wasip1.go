@@ -4,6 +4,7 @@ import (
 	"unsafe"
 
 	"carl.camp/carl/sdk/internal/abi"
+	"carl.camp/carl/sdk/internal/role"
 )
 
 func init() { abi.ReuseMemory() }
@@ -20,14 +21,12 @@ var (
 
 //go:wasmexport carl:plugin/mapper@0.1.0#map-steps
 func mapSteps(ptr, n uint32) uint32 {
-	if registered == nil {
-		panic("carl sdk: no mapper is registered; call mapper.Register from init")
-	}
+	f := role.Plugin("mapper").(Func)
 	defer abi.Return()
 	signals.reset() // again, for a host that leaves post-return out
 	lift(abi.List[abi.Step](abi.Str{Ptr: ptr, Len: n}))
 	signals.list = sized(signals.list, len(steps))[:0]
-	err := registered(steps, &signals)
+	err := f(steps, &signals)
 	signals.finish()
 	abi.Took(signals.allocated)
 	if err != nil {

@@ -70,11 +70,8 @@ type Func func(steps []Step, out *Signals) error
 // Register makes f the plugin's mapper. Call it once, from init: main is not
 // run in a wasm plugin.
 func Register(f Func) {
-	role.Set("mapper")
-	registered = f
+	role.Set("mapper", f)
 }
-
-var registered Func // set by Register, in init
 
 // Signals collects what a mapper makes of a batch. Its memory is used again
 // by the next call.

@@ -1,6 +1,9 @@
 package translator
 
-import "carl.camp/carl/sdk/internal/abi"
+import (
+	"carl.camp/carl/sdk/internal/abi"
+	"carl.camp/carl/sdk/internal/role"
+)
 
 // What one call answers with. It is kept here because the host reads it after
 // the function has returned; an instance carries one call at a time.
@@ -85,9 +88,4 @@ func release() {
 	abi.Release()
 }
 
-func plugin() Translator {
-	if registered == nil {
-		panic("carl sdk: no translator is registered; call translator.Register from init")
-	}
-	return registered
-}
+func plugin() Translator { return role.Plugin("translator").(Translator) }

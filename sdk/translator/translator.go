@@ -42,8 +42,5 @@ type Translator interface {
 // Register makes t the plugin's translator. Call it once, from init: main is
 // not run in a wasm plugin.
 func Register(t Translator) {
-	role.Set("translator")
-	registered = t
+	role.Set("translator", t)
 }
-
-var registered Translator // set by Register, in init

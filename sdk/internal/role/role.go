@@ -1,18 +1,31 @@
-// Package role remembers which kind of plugin a program has registered as.
-// The plugin's own packages register in init, since a wasm reactor's main
-// never runs; one program is one plugin of one kind.
+// Package role remembers what a program has registered, and as which kind of
+// plugin. A plugin registers in init, since a wasm reactor's main never runs;
+// one program is one plugin of one kind.
 package role
 
-var registered string // set in init, by one goroutine, and never again
-
-// Set records the kind. It panics when the program has registered before,
-// because carl calls the functions of one world only.
-func Set(kind string) {
-	if registered != "" {
-		panic("carl sdk: this program is already registered as a " + registered + "; a plugin is registered once")
-	}
-	registered = kind
+// registered is set in init, by one goroutine, and never again.
+var registered struct {
+	kind   string
+	plugin any
 }
 
-// Get returns the kind, or "" before registration.
-func Get() string { return registered }
+// Set records the plugin and its kind. It panics when the program has
+// registered before, because carl calls the functions of one world only.
+func Set(kind string, plugin any) {
+	if registered.kind != "" {
+		panic("carl sdk: this program is already registered as a " + registered.kind + "; a plugin is registered once")
+	}
+	registered.kind, registered.plugin = kind, plugin
+}
+
+// Kind returns the kind, or "" before registration.
+func Kind() string { return registered.kind }
+
+// Plugin returns what was registered as this kind. It panics, in words for
+// the plugin's author, when nothing was.
+func Plugin(kind string) any {
+	if registered.kind != kind {
+		panic("carl sdk: no " + kind + " is registered; call " + kind + ".Register from init")
+	}
+	return registered.plugin
+}

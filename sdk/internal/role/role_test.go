@@ -3,18 +3,24 @@ package role
 import "testing"
 
 func TestRegisteredOnce(t *testing.T) {
-	defer func() { registered = "" }()
-	if Get() != "" {
-		t.Fatalf("registered as %q before Set", Get())
+	panics := func(what string, f func()) {
+		t.Helper()
+		defer func() {
+			if recover() == nil {
+				t.Errorf("%s passed", what)
+			}
+		}()
+		f()
 	}
-	Set("mapper")
-	if Get() != "mapper" {
-		t.Errorf("registered as %q", Get())
+	defer func() { registered.kind, registered.plugin = "", nil }()
+	if Kind() != "" {
+		t.Fatalf("registered as %q before Set", Kind())
 	}
-	defer func() {
-		if recover() == nil {
-			t.Error("a second registration passed")
-		}
-	}()
-	Set("forwarder")
+	panics("asking for a plugin before registration", func() { Plugin("mapper") })
+	Set("mapper", 7)
+	if Kind() != "mapper" || Plugin("mapper") != 7 {
+		t.Errorf("registered %v as %q", Plugin("mapper"), Kind())
+	}
+	panics("asking for another kind", func() { Plugin("forwarder") })
+	panics("a second registration", func() { Set("forwarder", 8) })
 }
