@@ -131,3 +131,15 @@ func failedMessage(t *testing.T, err error) string {
 	_, message, _ := strings.Cut(f.Message, "failed: ")
 	return message
 }
+
+// mapped is the address space of the process, in bytes.
+func mapped(t *testing.T) int64 {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pages int64
+	fmt.Sscan(string(b), &pages)
+	return pages * int64(os.Getpagesize())
+}

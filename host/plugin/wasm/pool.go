@@ -28,6 +28,8 @@ func (l *pool) take(ctx context.Context, fresh bool) (*instance, error) {
 	case l.slots <- struct{}{}:
 	case <-ctx.Done():
 		return nil, interrupted(l.p.cfg.Name, context.Cause(ctx))
+	case <-l.p.life.Done(): // drain keeps the slots
+		return nil, interrupted(l.p.cfg.Name, errClosed)
 	}
 	if l.p.life.Err() != nil {
 		<-l.slots
