@@ -105,9 +105,9 @@ func eachDestination(letters []DeadLetter, do func(destination string, ids ...st
 	return total, nil
 }
 
-// Resume takes back the pause of a destination, once what caused it is mended.
-// A time that the destination asked carl to wait for stays. It waits for a
-// sync that is at work, until ctx is done: carl.sync.busy.
+// Resume takes back the pause or the back-off of a destination, once what
+// caused it is mended. A time that the destination asked carl to wait for
+// stays. It waits for a sync that is at work, until ctx is done: carl.sync.busy.
 func Resume(ctx context.Context, o Options, name string) error {
 	if _, err := o.find(name); err != nil {
 		return err
@@ -118,7 +118,7 @@ func Resume(ctx context.Context, o Options, name string) error {
 // LoggedIn takes back the pauses that a login mends, see [Destination.Login].
 func LoggedIn(ctx context.Context, o Options) error {
 	return o.resume(ctx, func(d *Destination, st *spool.State) bool {
-		return d.Login && fault.Code(st.Code) == fault.SyncUnauthorized
+		return d.Login && st.Paused && fault.Code(st.Code) == fault.SyncUnauthorized
 	})
 }
 
@@ -134,10 +134,10 @@ func (o *Options) resume(ctx context.Context, match func(*Destination, *spool.St
 		if err != nil {
 			return err
 		}
-		if !st.Paused || !match(d, st) {
+		if !match(d, st) || !st.Paused && (st.Attempts == 0 || st.Hint == askedToWait) {
 			continue
 		}
-		st.Paused, st.Attempts = false, 0
+		st.Paused, st.Attempts, st.NotBefore = false, 0, time.Time{}
 		st.Code, st.Reason, st.Hint = "", "", ""
 		if err := st.Save(); err != nil {
 			return err

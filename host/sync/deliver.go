@@ -224,6 +224,10 @@ func (l *lane) stillGranted() bool {
 	return l.granted
 }
 
+// askedToWait is the hint where not carl but the destination chose the time of
+// the next attempt: [Resume] knows by it that the time is not carl's to change.
+const askedToWait = "the destination asked carl to wait; carl tries again by itself"
+
 // failed puts an error of a plugin, or of its loading, into words.
 func (l *lane) failed(ctx context.Context, err error) halt {
 	if ctx.Err() != nil {
@@ -236,8 +240,12 @@ func (l *lane) failed(ctx context.Context, err error) halt {
 	resume := fmt.Sprintf("run `carl sync --resume %s`", l.dest.Name)
 	switch failure.Kind {
 	case world.Unavailable:
-		return halt{kind: backingOff, code: fault.SyncUnavailable, retryAfterMS: failure.RetryAfterMS,
+		stop := halt{kind: backingOff, code: fault.SyncUnavailable, retryAfterMS: failure.RetryAfterMS,
 			reason: l.words("the destination is not available: " + failure.Message)}
+		if failure.RetryAfterMS > 0 {
+			stop.hint = askedToWait
+		}
+		return stop
 	case world.Unauthorized:
 		stop := halt{kind: paused, code: fault.SyncUnauthorized, hint: "mend the credentials, then " + resume,
 			reason: l.words("the destination does not accept the credentials: " + failure.Message)}

@@ -143,11 +143,17 @@ func (l *lane) loadFlight() error {
 	if err != nil || stored == nil {
 		return err
 	}
+	l.stored = true
 	flight, err := decodeFlight(l.topic, stored.Data)
+	if fault.CodeOf(err) == fault.HomeCorrupt {
+		// Its checksum is right, so this is a fault of carl's own. To map the
+		// steps again is better than never to send them.
+		l.o.Log(world.LogError, fmt.Sprintf("%s: %v; its steps are mapped again", l.dest.Name, err))
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	l.stored = true
 	for _, f := range flight {
 		open := f.places[:0]
 		for _, p := range f.places {
@@ -455,11 +461,12 @@ func (l *lane) plugins(ctx context.Context) halt {
 	if err != nil {
 		return l.failed(ctx, err)
 	}
+	l.closer = closer
 	if err := forwarder.Open(ctx, l.dest.Settings); err != nil {
-		closer.Close()
+		l.close()
 		return l.failed(ctx, err)
 	}
-	l.mapper, l.forwarder, l.closer = mapper, forwarder, closer
+	l.mapper, l.forwarder = mapper, forwarder
 	return halt{}
 }
 

@@ -21,7 +21,7 @@ type LaneState string
 // The states of a destination.
 const (
 	OK         LaneState = "ok"
-	BackingOff LaneState = "backing_off" // NotBefore says until when
+	BackingOff LaneState = "backing_off" // it failed last; NotBefore says when it is tried again
 	Paused     LaneState = "paused"      // until the user does what Hint says
 	Disabled   LaneState = "disabled"    // there is no consent
 )
@@ -49,7 +49,8 @@ type DestinationStatus struct {
 	// Acknowledged counts the signals that the destination took since it is configured.
 	Acknowledged uint64
 	DeadLetters  int
-	// NotBefore is when a destination that is backing off is tried again.
+	// NotBefore is the earliest time at which a destination that is backing
+	// off is tried again; it may be past.
 	NotBefore time.Time
 }
 
@@ -111,10 +112,14 @@ func (l *lane) report(ctx context.Context) (DestinationStatus, error) {
 		}
 	case st.Paused:
 		status.State = Paused
-	case st.NotBefore.After(l.o.now()):
+	case st.Attempts > 0 && status.Pending > 0:
 		status.State = BackingOff
 		status.NotBefore = st.NotBefore
-		if status.Hint == "" {
+		switch due := !st.NotBefore.After(l.o.now()); {
+		case status.Hint != "":
+		case due:
+			status.Hint = "run `carl sync`"
+		default:
 			status.Hint = "carl tries again by itself; `carl sync --watch` waits for it"
 		}
 	case status.Pending > 0 && status.Reason == "":

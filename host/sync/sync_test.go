@@ -12,6 +12,7 @@ import (
 	"carl.camp/carl/host/axon"
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/private"
+	"carl.camp/carl/host/redact"
 	"carl.camp/carl/host/spool"
 	"carl.camp/carl/host/step"
 	"carl.camp/carl/host/sync"
@@ -226,6 +227,25 @@ func TestResumeUnknown(t *testing.T) {
 	p := newPlace(t, t.TempDir(), plain("lake", &mapper{}, &forwarder{store: newStore()}))
 	if err := sync.Resume(t.Context(), p.Options, "laek"); fault.CodeOf(err) != fault.SyncUnknownDestination {
 		t.Errorf("%v", err)
+	}
+}
+
+// Resume lifts a back-off of carl's own, and none that the destination asked for.
+func TestResumeLiftsBackoff(t *testing.T) {
+	for _, asked := range []uint64{0, 60_000} {
+		f := &forwarder{store: newStore(), deliver: func([]world.Event) ([]world.Outcome, error) {
+			return nil, &world.Failure{Kind: world.Unavailable, Message: "down", RetryAfterMS: asked}
+		}}
+		p := newPlace(t, t.TempDir(), plain("lake", &mapper{}, f))
+		p.record(t, 0, "one")
+		p.run(t)
+		f.deliver = nil
+		if err := sync.Resume(t.Context(), p.Options, "lake"); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := p.run(t).Drained(), asked == 0; got != want {
+			t.Errorf("asked to wait %d ms: delivered %v after resuming, want %v", asked, got, want)
+		}
 	}
 }
 
@@ -476,7 +496,9 @@ func TestDestinationsAreIndependent(t *testing.T) {
 	if d := report.Destinations[0]; d.State != sync.OK || d.Pending != 50 {
 		t.Errorf("a run that was stopped is held against the destination: %+v", d)
 	}
-	if d := report.Destinations[1]; d.State != sync.BackingOff || d.Pending != 50 || d.Code != fault.PluginTrapped {
+
+	// A mapper that is broken as a whole condemns nothing, and is told from the destination.
+	if d := p.run(t).Destinations[1]; d.State != sync.BackingOff || d.Pending != 50 || d.Code != fault.PluginTrapped || d.DeadLetters != 0 {
 		t.Errorf("a broken mapper: %+v", d)
 	}
 }
@@ -878,4 +900,95 @@ func TestWatch(t *testing.T) {
 		t.Errorf("%d rounds told of work, want 3", rounds)
 	}
 	same(t, s, p.due)
+}
+
+// What a mapper returns is redacted once more, and so is what a plugin says;
+// ids stay what they are.
+func TestRedactsWhatMappersAndPluginsSay(t *testing.T) {
+	const secret = "correct-horse-battery-staple"
+	s := newStore()
+	f := &forwarder{store: s, deliver: func([]world.Event) ([]world.Outcome, error) {
+		return nil, &world.Failure{Kind: world.Unavailable, Message: "Bearer " + secret + " is no good"}
+	}}
+	leak := leaking{world.Signal{
+		Type: axon.InteractionCreated, Subject: "about " + secret,
+		Data: []byte(`{"token":"abc","text":"it is ` + secret + `","n":[1,2]}`),
+	}}
+	p := newPlace(t, t.TempDir(), plain("camp", leak, f))
+	p.Redactor = redact.New(redact.Options{Literals: []string{secret}})
+	p.record(t, 0, "one")
+	if d := p.run(t).Destinations[0]; strings.Contains(d.Reason, secret) || !strings.Contains(d.Reason, "no good") {
+		t.Errorf("reason %q", d.Reason)
+	}
+	f.deliver = nil
+	p.drain(t)
+	same(t, s, p.due)
+	for id, body := range s.bodies {
+		if strings.Contains(body, secret) || strings.Contains(body, `"abc"`) || !strings.Contains(body, id) || !strings.Contains(body, `"n":[1,2]`) {
+			t.Errorf("sent: %s", body)
+		}
+	}
+}
+
+// leaking is a mapper that returns the same for every step.
+type leaking struct{ world.Signal }
+
+func (l leaking) Map(_ context.Context, steps []step.Step, _ bool) (signals []world.Signal, err error) {
+	for i := range steps {
+		l.Step = uint32(i)
+		signals = append(signals, l.Signal)
+	}
+	return signals, nil
+}
+
+// What is stored about a batch in flight and cannot be read costs its exact
+// bytes, and nothing else.
+func TestDamagedInflight(t *testing.T) {
+	s := newStore()
+	f := &forwarder{store: s, deliver: func([]world.Event) ([]world.Outcome, error) {
+		return nil, &world.Failure{Kind: world.Unavailable, Message: "down"}
+	}}
+	p := newPlace(t, t.TempDir(), plain("camp", &mapper{}, f))
+	p.record(t, 0, repeat("one", 3)...)
+	p.run(t)
+	if err := p.spool.SaveInflight("camp", &spool.Inflight{Data: []byte("carl-inflight/1\n\x05garbage")}); err != nil {
+		t.Fatal(err)
+	}
+	f.deliver = nil
+	p.drain(t)
+	same(t, s, p.due)
+	if err := p.spool.SaveInflight("camp", &spool.Inflight{Data: []byte("carl-inflight/9\n")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sync.Run(t.Context(), p.Options); fault.CodeOf(err) != fault.HomeTooNew {
+		t.Errorf("what a later carl stored: %v", err)
+	}
+}
+
+// Data that a mapper blows up is fixed in windows that stay small.
+func TestHugeAnswers(t *testing.T) {
+	s := newStore()
+	big := leaking{world.Signal{Type: axon.InteractionCreated, Data: []byte(`{"text":"` + strings.Repeat("x", 200_000) + `"}`)}}
+	f := &forwarder{store: s}
+	largest := 0
+	f.deliver = func(events []world.Event) ([]world.Outcome, error) {
+		size := 0
+		for _, e := range events {
+			size += len(e.Body)
+		}
+		largest = max(largest, size)
+		return nil, nil
+	}
+	p := newPlace(t, t.TempDir(), plain("camp", big, f))
+	p.record(t, 0, repeat("one", 600)...)
+	p.run(t)
+	same(t, s, p.due)
+	if largest > sync.MaxBatchBytes {
+		t.Errorf("a delivery of %d bytes", largest)
+	}
+	for _, body := range s.bodies {
+		if len(body) > axon.MaxEvent || !strings.Contains(body, "[cut from 200000 bytes") {
+			t.Fatalf("an event of %d bytes", len(body))
+		}
+	}
 }
