@@ -296,6 +296,8 @@ func TestUnsent(t *testing.T) {
 		kind forwarder.Kind
 	}{
 		{&http.Error{Kind: http.Denied, Text: "https://carl.camp was not granted"}, forwarder.Misconfigured},
+		{&http.Error{Kind: http.Denied, Text: `secret "camp-token" is not available`}, forwarder.Unauthorized},
+		{&http.Error{Kind: http.Denied, Text: `secret "other" is not available`}, forwarder.Misconfigured},
 		{&http.Error{Kind: http.Timeout}, forwarder.Unavailable},
 		{&http.Error{Kind: http.TooLarge}, forwarder.Unavailable},
 		{&http.Error{Kind: http.Network, Text: "connection refused"}, forwarder.Unavailable},

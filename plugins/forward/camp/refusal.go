@@ -36,11 +36,19 @@ func refusal(r *http.Response, now time.Time) *forwarder.Failure {
 	return f
 }
 
+// tokenSecret is what the manifest calls the platform's token.
+const tokenSecret = "camp-token"
+
 // unsent says what it means that there was no answer.
 func unsent(err error) *forwarder.Failure {
 	var e *http.Error
 	if errors.As(err, &e) && e.Kind == http.Denied {
-		return misconfigured("carl did not send the request: " + shown(e.Text))
+		f := misconfigured("carl did not send the request: " + shown(e.Text))
+		if strings.Contains(e.Text, strconv.Quote(tokenSecret)) {
+			// A token that is missing is mended as one that is refused: by logging in.
+			f.Kind = forwarder.Unauthorized
+		}
+		return f
 	}
 	return unavailable("no answer from the platform: " + shown(err.Error()))
 }
