@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -227,6 +229,40 @@ func TestWhatIsRecorded(t *testing.T) {
 	}
 	if !strings.Contains(out.String(), "handed 37 steps to carl") {
 		t.Errorf("the output does not say what was recorded:\n%s", out.String())
+	}
+}
+
+func TestStepsAreWrittenToAFile(t *testing.T) {
+	dir := t.TempDir()
+	o := options{home: filepath.Join(dir, "home"), stepsOut: filepath.Join(dir, "steps.jsonl"), steps: 3, oscillators: 12, seed: 5}
+	if err := run(o, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.Open(o.stepsOut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer text.Close()
+	d, n := step.NewDecoder(text), 0
+	for {
+		_, err := d.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		n++
+	}
+	if want := 2 + 3 + 1 + 1; n != want {
+		t.Errorf("the file holds %d steps, want %d", n, want)
+	}
+	// What could not be written is not a success.
+	if _, err := os.Stat("/dev/full"); err == nil {
+		o.stepsOut = "/dev/full"
+		if run(o, io.Discard) == nil {
+			t.Error("a full disk goes unnoticed")
+		}
 	}
 }
 

@@ -60,9 +60,9 @@ func (o *options) check(rest []string) error {
 func run(o options, out io.Writer) (err error) {
 	var seen func(step.Step) error
 	if o.stepsOut != "" {
-		f, err := os.Create(o.stepsOut)
-		if err != nil {
-			return err
+		f, failed := os.Create(o.stepsOut)
+		if failed != nil {
+			return failed
 		}
 		w := bufio.NewWriter(f)
 		defer func() { err = errors.Join(err, w.Flush(), f.Close()) }()
