@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"carl.camp/carl/host/axon"
@@ -41,7 +42,7 @@ func (h *Host) Watch(ctx context.Context, each func(sync.Report, error)) error {
 // SyncStatus says what waits where, and why, without sending anything. It
 // loads mappers, where steps wait, to count the signals that they will become.
 func (h *Host) SyncStatus(ctx context.Context) (sync.Report, error) {
-	o, err := h.syncOptions()
+	o, err := h.optionsWith(h.anySource())
 	if err != nil {
 		return sync.Report{}, err
 	}
@@ -102,14 +103,22 @@ func (h *Host) OnProgress(f func(destination string, acknowledged int)) { h.prog
 
 // source is the CloudEvents source of this installation.
 func (h *Host) source() (string, error) {
-	if err := h.home.Create(); err != nil {
-		return "", err
-	}
 	id, err := h.home.InstallID()
 	if err != nil {
 		return "", err
 	}
 	return axon.Source(id), nil
+}
+
+// anySource is source, or a placeholder in a home that cannot be written and
+// has no id yet: good enough to look at events, and never sent.
+func (h *Host) anySource() string {
+	source, err := h.source()
+	if err != nil {
+		h.log.Warn("this installation has no id, and none can be made", "error", err)
+		return axon.Source(strings.Repeat("0", 32))
+	}
+	return source
 }
 
 // syncOptions is what a delivery needs to know, told from the home as it is now.
@@ -118,6 +127,10 @@ func (h *Host) syncOptions() (sync.Options, error) {
 	if err != nil {
 		return sync.Options{}, err
 	}
+	return h.optionsWith(source)
+}
+
+func (h *Host) optionsWith(source string) (sync.Options, error) {
 	o := sync.Options{
 		Spool:    h.spool,
 		Lock:     filepath.Join(h.home.Paths.Spool, "sync.lock"),

@@ -381,15 +381,11 @@ type Mapper struct {
 
 // Mapper loads a mapper by name. Close it.
 func (h *Host) Mapper(ctx context.Context, name string) (*Mapper, error) {
-	source, err := h.source()
-	if err != nil {
-		return nil, err
-	}
 	m, closer, err := h.newLoader().mapper(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	return &Mapper{mapper: m, closer: closer, seal: sync.Sealing{Source: source, Redactor: h.redactor}}, nil
+	return &Mapper{mapper: m, closer: closer, seal: sync.Sealing{Source: h.anySource(), Redactor: h.redactor}}, nil
 }
 
 // Map returns the events that the steps, at most sync.MaxBatchSteps, become,
