@@ -12,6 +12,9 @@ const (
 	// maxUnescape is how many layers of escapes are looked through: a URL in a
 	// JSON string in a JSON string has three.
 	maxUnescape = 3
+	// maxApart is the same for kinds of escapes taken off one at a time, in
+	// all orders: the number of texts to look at grows with its power.
+	maxApart = 2
 )
 
 // scrubber takes secrets out of what a destination sends back. It finds what a
@@ -56,23 +59,35 @@ func (s scrubber) find(text []byte) []span {
 	if len(s.needles) == 0 || len(text) == 0 {
 		return nil
 	}
-	var spans []span
-	// origin[i] is where byte i of the unescaped text began in text; nil
-	// stands for no difference.
-	var origin []int
-	view := text
-	for range maxUnescape + 1 {
-		folded := fold(view)
-		for _, n := range s.needles {
-			for _, f := range n.forms {
-				spans = f.find(spans, view, folded, origin)
-			}
+	spans := s.search(nil, text, nil, maxUnescape, "%\\&")
+	for _, n := range s.needles {
+		// A secret that looks like an escape itself is lost where another of
+		// its characters is escaped in another way, unless each kind of
+		// escape is also taken off alone.
+		if strings.ContainsAny(n.value, "%\\&") {
+			return s.search(spans, text, nil, maxApart, "%", "\\", "&")
 		}
-		next, nextOrigin := unescape(view, origin)
-		if len(next) == len(view) {
-			break
+	}
+	return spans
+}
+
+// search looks in view, and in what it becomes when up to depth layers of
+// escapes are taken off, at each layer in all the ways of kinds. origin[i] is
+// where byte i of view began in the text; nil stands for the text itself.
+func (s scrubber) search(spans []span, view []byte, origin []int, depth int, kinds ...string) []span {
+	folded := fold(view)
+	for _, n := range s.needles {
+		for _, f := range n.forms {
+			spans = f.find(spans, view, folded, origin)
 		}
-		view, origin = next, nextOrigin
+	}
+	if depth == 0 {
+		return spans
+	}
+	for _, kind := range kinds {
+		if next, nextOrigin := unescape(view, origin, kind); len(next) < len(view) {
+			spans = s.search(spans, next, nextOrigin, depth-1, kinds...)
+		}
 	}
 	return spans
 }
@@ -137,11 +152,12 @@ func isBase64(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("+/-_", c) >= 0
 }
 
-// unescape takes one layer of escapes off, of all kinds at once, and returns
-// where each byte of the result, and its end, comes from in the first text.
-// Escapes of what is not ASCII stay: no secret holds such a character.
-func unescape(text []byte, origin []int) ([]byte, []int) {
-	if bytes.IndexByte(text, '%') < 0 && bytes.IndexByte(text, '\\') < 0 && bytes.IndexByte(text, '&') < 0 {
+// unescape takes one layer of escapes off, of all the kinds that their first
+// characters in kinds name, and returns where each byte of the result, and its
+// end, comes from in the first text. Escapes of what is not ASCII stay: no
+// secret holds such a character.
+func unescape(text []byte, origin []int, kinds string) ([]byte, []int) {
+	if !bytes.ContainsAny(text, kinds) {
 		return text, origin
 	}
 	out := make([]byte, 0, len(text))
@@ -153,7 +169,10 @@ func unescape(text []byte, origin []int) ([]byte, []int) {
 		return origin[i]
 	}
 	for i := 0; i < len(text); {
-		c, size := escape(text[i:])
+		c, size := text[i], 1
+		if strings.IndexByte(kinds, c) >= 0 {
+			c, size = escape(text[i:])
+		}
 		out = append(out, c)
 		from = append(from, at(i))
 		i += size
@@ -161,7 +180,7 @@ func unescape(text []byte, origin []int) ([]byte, []int) {
 	return out, append(from, at(len(text)))
 }
 
-// escape reads one character, escaped or not, and how many bytes it takes.
+// escape reads one character that may be escaped, and how many bytes it takes.
 func escape(text []byte) (byte, int) {
 	switch text[0] {
 	case '%':
