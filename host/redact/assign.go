@@ -61,9 +61,44 @@ func (st *state) findAssignment(b []byte, start, end int, r *rule) {
 	if len(value) == 0 || markerLen(value) == len(value) || what == counting && allDigits(value) {
 		return
 	}
-	if st.isCredential(name, value, quoted) {
+	adjacent := b[to] == '=' && (i == to+1 || quoted && i == to+2)
+	if adjacent && !quoted && st.findForm(b, i, what, r) {
+		return
+	}
+	if adjacent && isShell(name, value) || st.isCredential(name, value, quoted) {
 		st.add(b, i, valueEnd, r.name)
 	}
+}
+
+// findForm finds the value at i of the first member of a form (name=value&…),
+// where no head of a query stands before.
+func (st *state) findForm(b []byte, i int, what naming, r *rule) bool {
+	to := st.run(b, i, queryValue)
+	if to == i || to >= len(b) || b[to] != '&' {
+		return false
+	}
+	next := to + 1
+	for next < len(b) && next-to < longestParameter && in(dotted, b[next]) {
+		next++
+	}
+	if next == to+1 || next >= len(b) || b[next] != '=' {
+		return false
+	}
+	if markerLen(b[i:to]) != to-i && !(what == counting && allDigits(b[i:to])) {
+		st.add(b, i, to, r.name)
+	}
+	return true
+}
+
+// isShell reports whether name and value are those of an environment variable
+// as a shell or a .env file sets it: with such a name, any word is a secret.
+func isShell(name, value []byte) bool {
+	for _, c := range name {
+		if isLower(c) || c == '-' {
+			return false
+		}
+	}
+	return len(value) >= shortestPassword && !bytes.ContainsAny(value[:min(len(value), probe)], "$<>{}()*[]%| \t")
 }
 
 // sign reads what stands between a name and its value: a closing quote,
