@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"carl.camp/carl/host/private"
+	"carl.camp/carl/host/private/crashfs"
 )
 
 func crcOf(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
@@ -29,18 +30,14 @@ func FuzzSegment(f *testing.F) {
 	f.Add([]byte(magic))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, content []byte) {
-		s := openTest(t, Options{Sync: SyncOff})
-		if err := private.MkdirAll(s.slotDir(0)); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(s.segmentPath(0, 1), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		s := memorySpool(t)
+		put(t, s, s.segmentPath(0, 1), content)
 		before := readAll(t, s, 0, 1)
 		w := writer(t, s)
 		appendAll(t, w, 9, "today")
 		closeWriter(t, w)
-		after := readAll(t, reopen(t, s.dir, Options{}), 0, 1)
+		clear(s.cursors)
+		after := readAll(t, s, 0, 1)
 		if len(after) != len(before)+1 || string(after[len(before)].Payload) != "today" {
 			t.Fatalf("%d records before, and then %d", len(before), len(after))
 		}
@@ -71,7 +68,8 @@ func FuzzState(f *testing.F) {
 				line, _, _ := bytes.Cut(content, []byte("\n"))
 				content = sealLine(line)
 			}
-			s := fuzzSpool(t, "camp", content)
+			s := memorySpool(t)
+			put(t, s, s.statePath("camp"), content)
 			floor := s.floor(3)
 			st, err := s.State("camp")
 			if err != nil {
@@ -108,7 +106,8 @@ func FuzzInflight(f *testing.F) {
 				line, rest, _ := bytes.Cut(content, []byte("\n"))
 				content = append(sealLine(line), rest...)
 			}
-			s := fuzzSpool(t, "camp.inflight", content)
+			s := memorySpool(t)
+			put(t, s, s.inflightPath("camp"), content)
 			end := s.inflightEnd("camp", 0)
 			b, err := s.LoadInflight("camp")
 			if err != nil || b == nil {
@@ -139,13 +138,8 @@ func FuzzDeadLetters(f *testing.F) {
 	f.Add(append(bytes.Clone(line), line[:20]...))
 	f.Add([]byte("{\"id\":\"x\",\"step\": { \"a\" : 1 } }\n\n"))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		s := openTest(t, Options{Sync: SyncOff})
-		if err := private.MkdirAll(filepath.Join(s.dir, "dlq")); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(s.deadPath("camp"), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		s := memorySpool(t)
+		put(t, s, s.deadPath("camp"), content)
 		before := letterIDs(t, s, "camp")
 		addDead(t, s, "camp", DeadLetter{ID: "\u00ff today"})
 		after := letterIDs(t, s, "camp")
@@ -162,15 +156,27 @@ func FuzzDeadLetters(f *testing.F) {
 	})
 }
 
-func fuzzSpool(t *testing.T, name string, content []byte) *Spool {
+// memorySpool is a spool on a model of a file system, for the sake of speed.
+func memorySpool(t *testing.T) *Spool {
 	t.Helper()
-	s := openTest(t, Options{Sync: SyncOff})
-	dir := filepath.Join(s.dir, "state")
-	if err := private.MkdirAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+	s, err := open(crashfs.New(func(int) int { return 0 }).Process(nil), "/home", Options{})
+	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func put(t *testing.T, s *Spool, path string, content []byte) {
+	t.Helper()
+	if err := private.MkdirAllOn(s.fs, filepath.Dir(path)); err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.fs.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(content, 0); err != nil {
+		t.Fatal(err)
+	}
 }
