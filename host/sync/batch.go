@@ -53,11 +53,9 @@ func (l *lane) prepare(ctx context.Context) (more bool, stop halt, err error) {
 		}
 	}
 	batch := l.read[:min(len(l.read), MaxBatchSteps)]
-	if stop := l.mapBatch(ctx, batch); stop.kind != goOn {
-		return false, stop, nil
-	}
-	l.queue, l.read = batch, l.read[len(batch):]
-	return true, halt{}, nil
+	n, stop := l.mapBatch(ctx, batch)
+	l.queue, l.read = batch[:n], l.read[n:]
+	return n > 0, stop, nil
 }
 
 // nextRecords reads records, from one slot after the other. Those
@@ -115,14 +113,13 @@ func (l *lane) nextLetters() []prepared {
 		letter := l.letters[0]
 		l.letters = l.letters[1:]
 		p := prepared{place: place{letter: letter.ID}, epoch: letter.Epoch}
-		if letter.Event != nil {
-			event, err := eventOf(letter)
-			if err != nil {
-				continue // it stays on file as it is, for a person to see
-			}
+		if letter.Event == nil {
+			p.payload = letter.Step
+		} else if event, err := eventOf(letter); err == nil {
 			p.events = []world.Event{event}
 		} else {
-			p.payload = letter.Step
+			letter.Replay, letter.Attempts, letter.Reason = false, 0, l.words(err.Error())
+			l.dead = append(l.dead, letter)
 		}
 		size += len(letter.Event) + len(letter.Step)
 		batch = append(batch, p)
@@ -130,10 +127,12 @@ func (l *lane) nextLetters() []prepared {
 	return batch
 }
 
-// mapBatch maps a batch, and leaves it as it was where it returns a halt.
-func (l *lane) mapBatch(ctx context.Context, batch []prepared) halt {
+// mapBatch maps a batch, and returns how much of it is mapped: all, or the part
+// before the step at which the halt came. So a deadline that is shorter than a
+// bad batch takes still gets on.
+func (l *lane) mapBatch(ctx context.Context, batch []prepared) (int, halt) {
 	steps := make([]step.Step, 0, len(batch))
-	of := make([]int, 0, len(batch)) // of[i] is the index in batch of steps[i]
+	of := make([]int, 0, len(batch)+1) // of[i] is the index in batch of steps[i]
 	for i := range batch {
 		p := &batch[i]
 		if p.payload == nil || p.refused != nil {
@@ -148,15 +147,13 @@ func (l *lane) mapBatch(ctx context.Context, batch []prepared) halt {
 		steps, of = append(steps, s), append(of, i)
 	}
 	if len(steps) == 0 {
-		return halt{}
+		return len(batch), halt{}
 	}
+	of = append(of, len(batch))
 	if stop := l.plugins(ctx); stop.kind != goOn {
-		return stop
+		return of[0], stop
 	}
-	events, refused, err := Map(ctx, l.mapper, steps, Sealing{Source: l.o.Source, Redactor: l.o.Redactor})
-	if err != nil {
-		return l.failed(ctx, err)
-	}
+	events, refused, decided, err := mapSteps(ctx, l.mapper, steps, Sealing{Source: l.o.Source, Redactor: l.o.Redactor})
 	bare := make([]world.Event, len(events))
 	for from, to := 0, 0; from < len(events); from = to {
 		for to = from; to < len(events) && events[to].Step == events[from].Step; to++ {
@@ -167,5 +164,8 @@ func (l *lane) mapBatch(ctx context.Context, batch []prepared) halt {
 	for _, r := range refused {
 		batch[of[r.Step]].refused = r.Err
 	}
-	return halt{}
+	if err != nil {
+		return of[decided], l.failed(ctx, err)
+	}
+	return len(batch), halt{}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"carl.camp/carl/host/spool"
@@ -21,6 +22,14 @@ const DroppedName = "carl.spool.dropped"
 // that a kill before the count is noted gives the same step again, and no
 // second event.
 func reportLosses(o *Options) error {
+	granted, epoch := o.consent()
+	if !granted {
+		epoch = 0
+	}
+	// Nothing is spooled that nobody would receive.
+	if !slices.ContainsFunc(o.Destinations, func(d Destination) bool { return granted || !d.Network }) {
+		return nil
+	}
 	losses, err := o.Spool.Losses()
 	if err != nil {
 		return err
@@ -41,10 +50,6 @@ func reportLosses(o *Options) error {
 	w, err := o.Spool.Writer()
 	if err != nil {
 		return err
-	}
-	granted, epoch := o.consent()
-	if !granted {
-		epoch = 0
 	}
 	if err := w.Append(epoch, payloads...); err != nil {
 		w.Close()

@@ -283,9 +283,13 @@ func (l *lane) fill(ctx context.Context) (halt, error) {
 		if len(l.queue) == 0 {
 			var more bool
 			var err error
-			if more, stop, err = l.prepare(ctx); err != nil {
+			if stop.kind == goOn {
+				more, stop, err = l.prepare(ctx)
+			}
+			if err != nil {
 				return halt{}, err
-			} else if !more {
+			}
+			if !more {
 				break
 			}
 			continue

@@ -42,26 +42,39 @@ type Refusal struct {
 	Err *fault.Error
 }
 
+// fanOut is into how many parts a batch is split that the mapper fails on. A
+// step that burns all its fuel costs that of each batch it is in, so that few
+// levels are cheaper than few calls.
+const fanOut = 16
+
 // Map maps steps and seals what comes of them, in the order of the steps. A
 // step that the mapper fails on, or for which it returns what may not leave,
-// is refused as a whole; all others pass: a batch that fails is halved until
+// is refused as a whole; all others pass: a batch that fails is split until
 // the step is found, and that one is tried once more on a fresh instance
 // before it is condemned.
 //
 // The error is that of ctx, or says that the mapper is broken: it fails on no
 // steps at all. Then nothing is condemned, and nothing returned.
 func Map(ctx context.Context, m Mapper, steps []step.Step, seal Sealing) ([]Event, []Refusal, error) {
+	events, refused, _, err := mapSteps(ctx, m, steps, seal)
+	if err != nil {
+		return nil, nil, err
+	}
+	return events, refused, nil
+}
+
+// mapSteps is [Map] that returns, beside an error, what became of the steps
+// that were decided before it: the first ones.
+func mapSteps(ctx context.Context, m Mapper, steps []step.Step, seal Sealing) (events []Event, refused []Refusal, decided int, err error) {
 	b := batch{mapper: m, steps: steps, sealing: seal}
 	if len(steps) > 0 {
-		if err := b.mapRange(ctx, 0, len(steps)); err != nil {
-			return nil, nil, err
-		}
+		err = b.mapRange(ctx, 0, len(steps))
 	}
 	// Only now does the arena stand still.
 	for i, at := range b.bodies {
 		b.events[i].Body = b.arena[at.start:at.end:at.end]
 	}
-	return b.events, b.refused, nil
+	return b.events, b.refused, b.decided, err
 }
 
 // batch is one call of Map.
@@ -74,6 +87,7 @@ type batch struct {
 	bodies  []extent // where in arena the body of each event lies
 	arena   []byte
 	refused []Refusal
+	decided int  // how many steps are done with, in order
 	alive   bool // the mapper was seen to do nothing without failing
 }
 
@@ -82,32 +96,35 @@ type extent struct{ start, end int }
 // mapRange maps steps [from, to), at least one.
 func (b *batch) mapRange(ctx context.Context, from, to int) error {
 	signals, err := b.call(ctx, from, to, false)
-	switch {
-	case err == nil:
-		b.seal(from, signals)
-		return nil
-	case ctx.Err() != nil:
+	if err != nil && ctx.Err() == nil {
+		if to-from > 1 {
+			return b.split(ctx, from, to)
+		}
+		signals, err = b.call(ctx, from, to, true)
+	}
+	if err != nil && ctx.Err() != nil {
 		return ctx.Err()
-	case to-from > 1:
-		middle := from + (to-from)/2
-		if err := b.mapRange(ctx, from, middle); err != nil {
+	}
+	if err == nil {
+		b.seal(from, signals)
+	} else {
+		if broken := b.probe(ctx); broken != nil {
+			return broken
+		}
+		b.refuse(from, fault.New(mapperCode(err), "the mapper failed on this step: %w", err))
+	}
+	b.decided = to
+	return nil
+}
+
+// split maps steps [from, to) in parts.
+func (b *batch) split(ctx context.Context, from, to int) error {
+	part := (to - from + fanOut - 1) / fanOut
+	for ; from < to; from += part {
+		if err := b.mapRange(ctx, from, min(from+part, to)); err != nil {
 			return err
 		}
-		return b.mapRange(ctx, middle, to)
 	}
-
-	signals, err = b.call(ctx, from, to, true)
-	switch {
-	case err == nil:
-		b.seal(from, signals)
-		return nil
-	case ctx.Err() != nil:
-		return ctx.Err()
-	}
-	if err := b.probe(ctx); err != nil {
-		return err
-	}
-	b.refuse(from, fault.New(mapperCode(err), "the mapper failed on this step: %w", err))
 	return nil
 }
 

@@ -537,6 +537,45 @@ func TestBusy(t *testing.T) {
 	same(t, s, p.due)
 }
 
+// A deadline that is too short for a batch with bad steps still gets on: what
+// was decided before it is kept.
+func TestShortDeadlinesGetOn(t *testing.T) {
+	s := newStore()
+	m := &mapper{}
+	p := newPlace(t, t.TempDir(), plain("archive", m, &forwarder{store: s}))
+	kinds := repeat("one", 512)
+	bad := 0
+	for i := 7; i < len(kinds); i += 31 {
+		kinds[i] = "trap"
+		bad++
+	}
+	p.record(t, 0, kinds...)
+	runs := 0
+	for ; runs < 100; runs++ {
+		ctx, cancel := context.WithCancel(t.Context())
+		calls := 0
+		m.before = func(context.Context) error {
+			if calls++; calls > 40 { // one bad step takes up to 35
+				cancel()
+				return ctx.Err()
+			}
+			return nil
+		}
+		if _, err := sync.Run(ctx, p.Options); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		m.before = nil
+		if status(t, p.Options).Pending == 0 {
+			break
+		}
+	}
+	same(t, s, p.due)
+	if dead := deadOf(t, p.spool, "archive"); len(dead) != bad || runs == 0 {
+		t.Errorf("%d dead letters after %d runs, want %d after several", len(dead), runs, bad)
+	}
+}
+
 // A step that was recorded twice is one event; under one id, two different
 // events do not leave.
 func TestRecordedTwice(t *testing.T) {
@@ -751,6 +790,24 @@ func TestReplayAfterRevocation(t *testing.T) {
 		}
 	}
 	same(t, s, nil)
+}
+
+// A letter whose event is no event any more stays one.
+func TestReplayOfADamagedLetter(t *testing.T) {
+	s := newStore()
+	p := newPlace(t, t.TempDir(), plain("camp", &mapper{}, &forwarder{store: s}))
+	damaged := spool.DeadLetter{ID: "x", Topic: "signals", Code: "c", Reason: "r", Event: []byte(`{"id":7}`), Replay: true}
+	if err := p.spool.AppendDead("camp", damaged); err != nil {
+		t.Fatal(err)
+	}
+	p.record(t, 0, "one")
+	if d := p.run(t).Destinations[0]; d.DeadLetters != 1 || d.Pending != 0 {
+		t.Errorf("%+v", d)
+	}
+	same(t, s, p.due)
+	if l := deadOf(t, p.spool, "camp"); len(l) != 1 || l[0].Replay || !strings.Contains(l[0].Reason, "damaged") {
+		t.Errorf("%+v", l)
+	}
 }
 
 func TestFindAndDropDead(t *testing.T) {
