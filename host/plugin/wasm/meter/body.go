@@ -11,6 +11,7 @@ type block struct {
 	weight   int64 // cost of its instructions
 	edges    int32 // first of its edges in flow.edges, or -1
 	preds    int32 // edges that lead here, those back to a loop header not counted
+	depth    int32 // loops around it, itself included
 	header   bool  // a loop header that is jumped back to: a check stands here
 	calls    bool  // holds a call, or a bulk instruction
 	operands bool  // a loop header with parameters
@@ -44,6 +45,7 @@ type flow struct {
 	waiting []edge // to: the block that jumps
 	current int32  // block that code is added to; -1 in dead code
 	height  int32  // operands on the stack
+	depth   int32  // loops that are open
 
 	params, results int32
 	calls           []uint32 // functions called, with repeats
@@ -96,7 +98,7 @@ func (f *flow) analyze(p *parsed, number int) error {
 // open starts a block before the instruction that comes next.
 func (f *flow) open() int32 {
 	f.current = int32(len(f.blocks))
-	f.blocks = append(f.blocks, block{head: int32(len(f.code)), edges: -1, backs: -1})
+	f.blocks = append(f.blocks, block{head: int32(len(f.code)), edges: -1, backs: -1, depth: f.depth})
 	return f.current
 }
 
@@ -183,6 +185,9 @@ func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
 			waiting: -1, dead: !live, ifBlock: f.current})
 		if !live {
 			return
+		}
+		if in.op == opLoop {
+			f.depth++
 		}
 		if from := f.current; in.op != opBlock {
 			to := f.open()
@@ -309,6 +314,9 @@ func (f *flow) fall(c *cursor, top *frame) {
 func (f *flow) close(c *cursor) {
 	top := f.frames[len(f.frames)-1]
 	f.frames = f.frames[:len(f.frames)-1]
+	if top.op == opLoop && !top.dead {
+		f.depth--
+	}
 	if len(f.frames) == 0 {
 		if f.current >= 0 {
 			f.blocks[f.current].exits = true

@@ -161,7 +161,7 @@ func TestGuests(t *testing.T) {
 					t.Errorf("%s: %d fuel, then %d", c.function, used, again)
 				}
 				spent, ran := used-before, executed-beforeCount
-				if spent < ran || spent > 2*ran {
+				if spent < ran || spent > (1+maxLoss)*ran {
 					t.Errorf("%s: charged %d for %d instructions", c.function, spent, ran)
 				}
 				t.Logf("%-13s %9d instructions, charged %.3f times", c.function, ran, float64(spent)/float64(ran))
