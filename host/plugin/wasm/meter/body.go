@@ -316,6 +316,10 @@ func (f *flow) close(c *cursor) {
 	f.frames = f.frames[:len(f.frames)-1]
 	if top.op == opLoop && !top.dead {
 		f.depth--
+		// What goes on after the loop began after its last jump back, mostly.
+		if f.current >= 0 && f.blocks[f.current].backs < 0 && !f.blocks[f.current].header {
+			f.blocks[f.current].depth = f.depth
+		}
 	}
 	if len(f.frames) == 0 {
 		if f.current >= 0 {
