@@ -211,24 +211,16 @@ func (c *call) readBody() (answer, bool) {
 		discard(c.Body)
 		return refuse(415, "unsupported_encoding", "the body must not be encoded").with("Accept-Encoding", "identity"), false
 	}
-	if c.ContentLength > maxBody {
-		discard(c.Body)
-		return tooLarge(), false
-	}
 	body, err := io.ReadAll(io.LimitReader(c.Body, maxBody+1))
 	if err != nil {
 		return refuse(400, "incomplete", "the body did not arrive whole").with("Connection", "close"), false
 	}
 	if len(body) > maxBody {
 		discard(c.Body)
-		return tooLarge(), false
+		return refuse(413, "too_large", fmt.Sprintf("the body is larger than %d bytes", maxBody)), false
 	}
 	c.body = body
 	return answer{}, true
-}
-
-func tooLarge() answer {
-	return refuse(413, "too_large", fmt.Sprintf("the body is larger than %d bytes", maxBody))
 }
 
 func discard(body io.Reader) { io.CopyN(io.Discard, body, maxDrain) }

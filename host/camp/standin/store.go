@@ -34,6 +34,7 @@ type signalStore struct {
 	order []*heldSignal          // guarded by mu; as they arrived
 	file  *os.File               // guarded by mu; nil without a file
 	size  int64                  // guarded by mu; of the file
+	sync  func(*os.File) error
 	// broken is why the file takes nothing more. After a failed fsync nobody
 	// knows what is on disk, and asking again would be told a lie.
 	broken error // guarded by mu
@@ -47,7 +48,9 @@ type heldSignal struct {
 	length  int
 }
 
-func newSignalStore() *signalStore { return &signalStore{held: map[string]*heldSignal{}} }
+func newSignalStore() *signalStore {
+	return &signalStore{held: map[string]*heldSignal{}, sync: (*os.File).Sync}
+}
 
 // openSignalStore reads what is there. A last line without its end was never
 // acknowledged, and is cut.
@@ -186,7 +189,7 @@ func (s *signalStore) write(lines []byte) error {
 		}
 		return errors.New("the file cannot be written")
 	}
-	if err := s.file.Sync(); err != nil {
+	if err := s.sync(s.file); err != nil {
 		s.broken = errors.New("the file could not be made durable; restart the stand-in")
 		return s.broken
 	}

@@ -188,11 +188,35 @@ func TestBrokenStoreAcknowledgesNothing(t *testing.T) {
 	if got := p.post(t, batch(signal(idOf("a"), `{}`))); statuses(got) != "duplicate" {
 		t.Errorf("what is held already: %+v", got)
 	}
-	p.signals.mu.Lock()
-	p.signals.broken = errors.New("fsync failed")
-	p.signals.mu.Unlock()
-	if resp, _ := p.do(t, "POST", signalsPath, batchType, batch(signal(idOf("c"), `{}`))); resp.StatusCode != 500 {
-		t.Errorf("answered %d", resp.StatusCode)
+}
+
+func TestSignalsAreSyncedOnceAndNeverAfterAFailure(t *testing.T) {
+	p := start(t, Options{DataDir: filepath.Join(t.TempDir(), "data")})
+	synced, fail := 0, error(nil)
+	p.signals.sync = func(f *os.File) error {
+		synced++
+		return fail
+	}
+	p.post(t, batch(signal(idOf("a"), `{}`), signal(idOf("b"), `{}`)))
+	if synced != 1 {
+		t.Errorf("%d times on disk before the answer", synced)
+	}
+	p.post(t, batch(signal(idOf("a"), `{}`)))
+	if synced != 1 {
+		t.Error("what is held was written again")
+	}
+	fail = errors.New("input/output error")
+	for range 2 {
+		if resp, text := p.do(t, "POST", signalsPath, batchType, batch(signal(idOf("c"), `{}`))); resp.StatusCode != 500 || refusal(t, text).Code != "storage" {
+			t.Errorf("answered %d %s", resp.StatusCode, text)
+		}
+		fail = nil
+	}
+	if synced != 2 {
+		t.Errorf("the file was synced again after it failed: %d", synced)
+	}
+	if len(p.IDs()) != 2 {
+		t.Error("what was not stored is held")
 	}
 }
 
