@@ -34,6 +34,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -259,7 +261,7 @@ func (s *Server) Start(address string) (url string, err error) {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		// What a broken client does to its own connection is no news.
-		ErrorLog: nil,
+		ErrorLog: log.New(io.Discard, "", 0),
 	}
 	srv := s.http
 	go srv.Serve(ln)

@@ -481,3 +481,34 @@ func TestSendFromSeveralGoroutines(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// BenchmarkSend holds a request through egress, with a secret and scrubbing,
+// against the same request done bare.
+func BenchmarkSend(b *testing.B) {
+	answer := bytes.Repeat([]byte(`{"id":"263d2ed6cda66a9f545bc646534d06e82541fd865bed556f052b9b14e9c628b1","status":"accepted"},`), 256)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		w.Write(answer)
+	}))
+	defer s.Close()
+	body := make([]byte, 256<<10)
+	b.Run("egress", func(b *testing.B) {
+		o := mustOrigin(b, s.URL)
+		c := client(b, Config{Origins: granted(o), Secrets: []Secret{bearer("s3cret-value-that-is-long", o)}})
+		for b.Loop() {
+			mustSend(b, c, world.Request{Method: "POST", URL: s.URL, Body: body})
+		}
+	})
+	b.Run("bare", func(b *testing.B) {
+		for b.Loop() {
+			resp, err := http.Post(s.URL, "", bytes.NewReader(body))
+			if err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.ReadAll(resp.Body); err != nil {
+				b.Fatal(err)
+			}
+			resp.Body.Close()
+		}
+	})
+}
