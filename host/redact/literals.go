@@ -30,12 +30,19 @@ func environLiterals(environ []string) []string {
 	return out
 }
 
+// shellVariables are set by every shell: PWD is the working directory, which a
+// step may well name, and no password.
+var shellVariables = []string{"_", "PWD", "OLDPWD"}
+
 // isSecretVariable reports whether an environment variable's name says that
 // its value is secret: the rules for members, and PASS as its last word, which
 // in a member may as well be a test that passed.
 func isSecretVariable(name string) bool {
-	if name == "_" || judge([]byte(name)) != harmless {
-		return name != "_"
+	if slices.Contains(shellVariables, name) {
+		return false
+	}
+	if judge([]byte(name)) != harmless {
+		return true
 	}
 	upper := strings.ToUpper(name)
 	return strings.HasSuffix(upper, "_PASS") || strings.HasSuffix(upper, "PGPASS")

@@ -411,7 +411,7 @@ func TestEnvironment(t *testing.T) {
 	for name, value := range values {
 		environ = append(environ, name+"="+value)
 	}
-	for _, harmless := range []string{"HOME=/home/someone", "PUBLIC_KEY=public-value", "TOKENIZERS_PARALLELISM=harmless", "AWS_ACCESS_KEY_ID=some-key-id", "SHORT_TOKEN=abc", "LOGIN_PASSWORD=disabled", "broken", "=x"} {
+	for _, harmless := range []string{"HOME=/home/someone", "PWD=/work/here", "OLDPWD=/work/there", "PUBLIC_KEY=public-value", "TOKENIZERS_PARALLELISM=harmless", "AWS_ACCESS_KEY_ID=some-key-id", "SHORT_TOKEN=abc", "LOGIN_PASSWORD=disabled", "broken", "=x"} {
 		environ = append(environ, harmless)
 	}
 	secrets = append(secrets, "value-of-hf", "value-of-openai", "value-of-db", "value-of-smtp", "value-of-mine", "value-of-aws", "value-of-url", "value-of-lake", "value-of-carl")
@@ -421,7 +421,7 @@ func TestEnvironment(t *testing.T) {
 			t.Errorf("%q became %q", s, got)
 		}
 	}
-	for _, s := range []string{"/home/someone", "public-value", "harmless", "some-key-id", "abc", "disabled", "postgres"} {
+	for _, s := range []string{"/home/someone", "/work/here", "/work/there", "public-value", "harmless", "some-key-id", "abc", "disabled", "postgres"} {
 		if got := r.String(s); got != s {
 			t.Errorf("%q became %q", s, got)
 		}
