@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"carl.camp/carl/host/fault"
@@ -221,17 +222,18 @@ func (l *lane) loadLetters(mode runMode) error {
 			}
 		}
 	}
-	// A letter that is gone, or not to be tried any more, was delivered or
-	// dropped after its event was stored.
-	kept := l.flight[:0]
-	for _, f := range l.flight {
-		if p := f.places[0]; p.letter == "" || marked[p.letter] {
-			kept = append(kept, f)
-		} else {
-			delete(l.byID, f.ID)
+	// A letter that is gone was delivered, or the user dropped it; one that is
+	// not to be tried any more was refused again. In either case nothing is to
+	// be settled about it.
+	unmarked := func(p place) bool { return p.letter != "" && !marked[p.letter] }
+	l.window = slices.DeleteFunc(l.window, unmarked)
+	l.flight = slices.DeleteFunc(l.flight, func(f *flying) bool {
+		if f.places = slices.DeleteFunc(f.places, unmarked); len(f.places) > 0 {
+			return false
 		}
-	}
-	l.flight = kept
+		delete(l.byID, f.ID)
+		return true
+	})
 	return nil
 }
 
@@ -254,8 +256,9 @@ func (l *lane) ready(ctx context.Context) bool {
 	if wait <= 0 {
 		return true
 	}
-	// A clock that was set back must not make the wait longer than any that is drawn.
-	wait = min(wait, MaxRetryAfter)
+	if wait > MaxRetryAfter {
+		return true // no such wait is ever drawn: the clock was set back
+	}
 	deadline, ok := ctx.Deadline()
 	if !ok || time.Until(deadline) <= wait {
 		return false

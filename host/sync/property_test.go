@@ -3,6 +3,7 @@ package sync_test
 import (
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -28,23 +29,27 @@ const (
 	trapped       faultKind = "trapped"        // stored, then the plugin fell over
 	killedBefore  faultKind = "killed before"
 	killedAfter   faultKind = "killed after"
-	killedAtWord  faultKind = "killed at a word" // when the engine next says something
-	someLater     faultKind = "some later"       // every third event is put off
-	someRejected  faultKind = "some rejected"    // every third event is refused for good
+	killedAtWord  faultKind = "killed at a word" // when the engine next tells its progress
+	killedAtLog   faultKind = "killed at a line" // when it next backs off, its dead letters on file and its state not
+	deadAtLog     faultKind = "dead, then killed at a line"
+	someLater     faultKind = "some later"    // every third event is put off
+	someRejected  faultKind = "some rejected" // every third event is refused for good
 )
 
 var (
-	wholeFaults  = []faultKind{fine, down, lostAnswer, halfStored, tooLarge, miscounted, trapped, killedBefore, killedAfter, killedAtWord}
-	singleFaults = []faultKind{someLater, someRejected, rejectedBatch}
+	wholeFaults  = []faultKind{fine, down, lostAnswer, halfStored, tooLarge, miscounted, trapped, killedBefore, killedAfter, killedAtWord, killedAtLog}
+	singleFaults = []faultKind{someLater, someRejected, rejectedBatch, deadAtLog}
 )
 
 // faulty is a destination whose deliveries end as its plan says, and well once
 // the plan is done.
 type faulty struct {
 	*store
-	plan   []faultKind
-	killed bool // the engine is to be killed when it next says something
-	check  func(world.Event)
+	plan []faultKind
+	// killed and cut say that the engine is to be killed when it next tells
+	// its progress, or logs a line.
+	killed, cut bool
+	check       func(world.Event)
 }
 
 func (f *faulty) next() faultKind {
@@ -103,6 +108,14 @@ func (f *faulty) deliver(events []world.Event) ([]world.Outcome, error) {
 		abandon()
 	case killedAtWord:
 		f.killed = true
+	case killedAtLog:
+		f.cut = true
+		return nil, &world.Failure{Kind: world.Unavailable, Message: "down"}
+	case deadAtLog:
+		f.cut = true
+		out := putOthers(world.Outcome{Kind: world.Rejected, Text: "no"})
+		out[len(out)-1] = world.Outcome{Kind: world.Retry, Text: "later"}
+		return out, nil
 	case someLater:
 		return putOthers(world.Outcome{Kind: world.Retry, Text: "later"}), nil
 	case someRejected:
@@ -123,7 +136,7 @@ type epochs struct {
 // what was due to it, under one id with one body, and nothing ever left
 // without the consent of its own time.
 func TestOracleAgainstJudge(t *testing.T) {
-	kills := 0
+	kills, cuts := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		dir, err := os.MkdirTemp("", "oracle")
 		if err != nil {
@@ -160,6 +173,14 @@ func TestOracleAgainstJudge(t *testing.T) {
 			}
 		}
 		p.Progress = func(name string, _ int) { word(name) }
+		p.Log = func(_ world.LogLevel, line string) {
+			name, _, _ := strings.Cut(line, ":")
+			if f := destinations[name]; f != nil && f.cut {
+				f.cut = false
+				cuts++
+				abandon()
+			}
+		}
 
 		// Two recorders at a time, so that there are two slots.
 		var recorders [2]*spool.Writer
@@ -207,7 +228,7 @@ func TestOracleAgainstJudge(t *testing.T) {
 				}
 				p.run(t)
 				for _, f := range destinations {
-					f.plan, f.killed = nil, false
+					f.plan, f.killed, f.cut = nil, false, false
 				}
 			case "mapper":
 				m.version++
@@ -273,8 +294,8 @@ func TestOracleAgainstJudge(t *testing.T) {
 			t.Fatalf("%d dead letters, want one for each of %d bad steps", len(dead), wantDead)
 		}
 	})
-	if kills == 0 {
-		t.Error("the engine was never killed at a word: the generator tests nothing")
+	if kills == 0 || cuts == 0 {
+		t.Error("the engine was never killed: the generator tests nothing")
 	}
 }
 

@@ -194,7 +194,7 @@ type outcome struct {
 func run(ctx context.Context, o Options, mode runMode) (outcome, error) {
 	lock, ok, err := tryLock(o.Lock)
 	if err != nil || !ok {
-		return outcome{busy: !ok}, err
+		return outcome{busy: err == nil}, err
 	}
 	defer lock.Unlock()
 

@@ -230,6 +230,23 @@ func TestResumeUnknown(t *testing.T) {
 	}
 }
 
+// A clock that was wrong by years when a back-off was drawn does not silence
+// the destination for as long.
+func TestClockSetBack(t *testing.T) {
+	s := newStore()
+	f := &forwarder{store: s, deliver: func([]world.Event) ([]world.Outcome, error) {
+		return nil, &world.Failure{Kind: world.Unavailable, Message: "down", RetryAfterMS: 1000}
+	}}
+	p := newPlace(t, t.TempDir(), plain("lake", &mapper{}, f))
+	p.record(t, 0, "one")
+	p.clock.advance(20_000 * time.Hour)
+	p.run(t)
+	f.deliver = nil
+	p.clock.advance(-20_000 * time.Hour)
+	p.run(t)
+	same(t, s, p.due)
+}
+
 // Resume lifts a back-off of carl's own, and none that the destination asked for.
 func TestResumeLiftsBackoff(t *testing.T) {
 	for _, asked := range []uint64{0, 60_000} {
@@ -790,6 +807,68 @@ func TestReplayAfterRevocation(t *testing.T) {
 		}
 	}
 	same(t, s, nil)
+}
+
+// A kill between a replayed letter's second refusal and the state that tells
+// of it loses neither the letter nor a record that shares its event.
+func TestReplayKilled(t *testing.T) {
+	s := newStore()
+	f := &forwarder{store: s, deliver: func(events []world.Event) ([]world.Outcome, error) {
+		return slices.Repeat([]world.Outcome{{Kind: world.Rejected, Text: "no"}}, len(events)), nil
+	}}
+	p := newPlace(t, t.TempDir(), plain("camp", &mapper{}, f))
+	steps := p.record(t, 0, repeat("one", 4)...)
+	p.run(t)
+	if n, err := sync.Replay(p.spool, deadOf(t, p.spool, "camp")...); n != 4 || err != nil {
+		t.Fatal(n, err)
+	}
+	// The last two are recorded once more, and share their letters' events.
+	w, err := p.spool.Writer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, st := range steps[2:] {
+		if err := w.Append(0, st.AppendJSON(nil)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.Close()
+	f.deliver = func(events []world.Event) ([]world.Outcome, error) {
+		if len(events) != 4 {
+			t.Errorf("%d events in flight, want 4", len(events))
+		}
+		return []world.Outcome{{Kind: world.Rejected}, {Kind: world.Rejected}, {Kind: world.Retry}, {Kind: world.Retry}}, nil
+	}
+	killed := false
+	p.Log = func(world.LogLevel, string) {
+		killed = true
+		abandon()
+	}
+	p.run(t)
+	p.Log = nil
+	if !killed {
+		t.Fatal("nothing was logged to be killed at")
+	}
+	// Meanwhile the user drops one of the letters that are in flight.
+	letters, err := sync.FindDead(p.spool, "camp", axon.ID(steps[3].ID, axon.InteractionCreated))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := sync.Drop(p.spool, letters...); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+
+	f.deliver = nil
+	p.clock.advance(sync.MaxBackoff)
+	p.drain(t)
+	if got := len(deadOf(t, p.spool, "camp")); got != 2 {
+		t.Errorf("%d dead letters, want the 2 that were refused again", got)
+	}
+	if n, err := sync.Replay(p.spool, deadOf(t, p.spool, "camp")...); n != 2 || err != nil {
+		t.Error(n, err)
+	}
+	p.drain(t)
+	same(t, s, p.due)
 }
 
 // A letter whose event is no event any more stays one.
