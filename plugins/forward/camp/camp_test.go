@@ -111,6 +111,7 @@ func TestAnswers(t *testing.T) {
 	for body, want := range map[string]string{
 		`{"results":[{"id":"a","status":"accepted"},{"id":"b","status":"rejected","reason":"no"},{"id":"c","status":"duplicate"}],"more":1}`: "accepted|rejected: no|duplicate",
 		`{"results":[{"id":"a","status":"accepted","reason":null},{"id":"b","status":"rejected"}]}`:                                          "accepted|rejected: the platform gave no reason|" + unanswered,
+		`{"results":[{"id":"a","status":"accepted","have":"x"},{"id":"b","status":"rejected","reason":"conflict","have":"00ff"}]}`:           "accepted|conflict: 00ff|" + unanswered,
 		`{"results":[{"id":"a","status":"Accepted"},{"id":"b","status":""},{"id":"c","status":"ok"}]}`: `retry: the platform answered with an unknown status, "Accepted"|` +
 			`retry: the platform answered with an unknown status, ""|retry: the platform answered with an unknown status, "ok"`,
 		`{"results":[]}`: unanswered + "|" + unanswered + "|" + unanswered,

@@ -8,7 +8,7 @@ import (
 	"carl.camp/carl/sdk/json"
 )
 
-// readResults turns {"results":[{"id","status","reason"?}]} into one outcome
+// readResults turns {"results":[{"id","status","reason"?,"have"?}]} into one outcome
 // for each event. An event counts as stored only when the answer says so about
 // its very id, once. An event that the answer leaves out is sent again. An
 // answer that is not of this form, or speaks of events that were not sent or
@@ -60,8 +60,8 @@ func readResults(body string, events []forwarder.Event) ([]forwarder.Outcome, er
 
 func readResult(v json.Value) (string, forwarder.Outcome, error) {
 	var none forwarder.Outcome
-	var members [3]json.Value
-	if err := v.Pick([]string{"id", "status", "reason"}, members[:]); err != nil {
+	var members [4]json.Value
+	if err := v.Pick([]string{"id", "status", "reason", "have"}, members[:]); err != nil {
 		return "", none, disbelieved("a result: " + err.Error())
 	}
 	id, ok := members[0].Str()
@@ -82,6 +82,10 @@ func readResult(v json.Value) (string, forwarder.Outcome, error) {
 	case "duplicate":
 		return id, forwarder.Duplicate(), nil
 	case "rejected":
+		// A platform that says what it holds under the id says that it is something else.
+		if have, ok := members[3].Str(); ok {
+			return id, forwarder.Conflict(shown(have)), nil
+		}
 		if reason == "" {
 			reason = "the platform gave no reason"
 		}
