@@ -101,8 +101,14 @@ func recordAndSync(carl, home string, n int, keep func(result, error) error) err
 		return err
 	}
 	// The first sync of a home compiles the plugins: a cost of installing, not of delivering.
-	if _, err := measure(home, carl, "axon", "map", os.DevNull); err != nil {
+	first := filepath.Join(home, "first.jsonl")
+	if _, err := writeSteps(first, 1); err != nil {
 		return err
+	}
+	for _, args := range [][]string{{"record", first}, {"sync"}} {
+		if _, err := measure(home, carl, args...); err != nil {
+			return err
+		}
 	}
 
 	recorded, err := measure(home, carl, "record", steps)
