@@ -49,12 +49,9 @@ func (e *emitter) section(id byte, fill func(*emitter)) {
 }
 
 const (
-	i32Eqz     = 0x45
 	i32LtS     = 0x48
-	i32GtU     = 0x4b
 	i64Ne      = 0x52
 	i64LtS     = 0x53
-	i64GtS     = 0x55
 	i64LeU     = 0x58
 	i64GtU     = 0x56
 	i64Add     = 0x7c
