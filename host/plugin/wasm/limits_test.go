@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/plugin/wasm/internal/wat"
@@ -106,8 +109,62 @@ func TestContextEndsACall(t *testing.T) {
 		t.Errorf("%v does not wrap what ended the context", err)
 	}
 	_, err = Load(ended, wat.Assemble(t, "testdata/mapper.wat"), Config{World: SignalMapper})
-	if code := fault.CodeOf(err); code != fault.Interrupted && err != nil {
-		t.Errorf("a load with an ended context: %v", err)
+	wantCode(t, err, fault.Interrupted)
+}
+
+// TestContextEndsACompilation leaves the compiler in the middle of its work.
+func TestContextEndsACompilation(t *testing.T) {
+	module := goGuest(t, "carl.camp/carl/plugins/axon")
+	due, cancel := context.WithCancel(ctx)
+	dir := t.TempDir() + "/cache"
+	_, err := Load(due, module, Config{World: SignalMapper, CacheDir: dir, Compiling: func() { time.AfterFunc(5*time.Millisecond, cancel) }})
+	wantCode(t, err, fault.Interrupted)
+	if entries := cached(t, dir); len(entries) != 0 {
+		t.Errorf("what was not compiled is cached: %q", entries)
+	}
+	if _, err := load(t, module, Config{World: SignalMapper, CacheDir: dir}).Mapper().Map(ctx, madeSteps(1), false); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGoMapperAtItsLimits hands the bundled mapper what tests hand to plugins.
+func TestGoMapperAtItsLimits(t *testing.T) {
+	p := load(t, goGuest(t, "carl.camp/carl/plugins/axon"), Config{World: SignalMapper})
+	m := p.Mapper()
+	signals, err := m.Map(ctx, madeSteps(10_000), true)
+	if err != nil || len(signals) < 10_000/2 {
+		t.Errorf("10,000 steps: %d signals, %v", len(signals), err)
+	}
+	big := madeSteps(1)
+	big[0].Action = step.LLMReply
+	big[0].Input = []byte(`"` + strings.Repeat(`\u00e9\n`, 1<<20/8-1) + `"`)
+	big[0].Output = []byte(`{"a":` + strings.Repeat("[", 60) + strings.Repeat("]", 60) + `}`)
+	signals, err = m.Map(ctx, big, true)
+	if err != nil || len(signals) == 0 {
+		t.Errorf("a step of a megabyte: %v, %v", signals, err)
+	}
+	for _, s := range signals {
+		if !jsontext.Value(s.Data).IsValid() {
+			t.Errorf("the data of %s is not JSON", s.Type)
+		}
+	}
+	if signals, err := m.Map(ctx, nil, true); err != nil || len(signals) != 0 {
+		t.Errorf("no steps: %v, %v", signals, err)
+	}
+	for range 300 { // the guest's collector has work to do, and a memory to stay within
+		if _, err := m.Map(ctx, big, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestGoMapperInLittleMemory runs it in the least that the contract promises.
+func TestGoMapperInLittleMemory(t *testing.T) {
+	p := load(t, goGuest(t, "carl.camp/carl/plugins/axon"), Config{World: SignalMapper, MemoryMiB: 4})
+	for range 50 {
+		if _, err := p.Mapper().Map(ctx, madeSteps(16), false); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -60,6 +60,9 @@ func budgetOf(w World, asked int64) budget {
 // carl.interrupted when ctx ended.
 func Load(ctx context.Context, module []byte, cfg Config) (*Plugin, error) {
 	cfg = withDefaults(cfg)
+	if ctx.Err() != nil {
+		return nil, interrupted(cfg.Name, context.Cause(ctx))
+	}
 	if exportsOf(cfg.World) == nil {
 		return nil, fault.New(fault.Internal, "plugin %q was loaded for no world", cfg.Name)
 	}
