@@ -60,7 +60,6 @@ func (l *lifter) record(what string, ptr, size, align uint32) bool {
 }
 
 func (l *lifter) u8(at uint32) byte    { return l.mem[at] }
-func (l *lifter) u16(at uint32) uint16 { return binary.LittleEndian.Uint16(l.mem[at:]) }
 func (l *lifter) u32(at uint32) uint32 { return binary.LittleEndian.Uint32(l.mem[at:]) }
 func (l *lifter) u64(at uint32) uint64 { return binary.LittleEndian.Uint64(l.mem[at:]) }
 
