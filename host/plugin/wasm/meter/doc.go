@@ -38,6 +38,9 @@
 // table.init and table.grow cost their length operand on top, and memory.grow 4,096 a
 // page unless it asks for more pages than the limit.
 //
+// Where ways through a function meet with more than 64 locals in use, each one
+// more costs 1, for the move that it takes.
+//
 // Code is charged before it runs, at the head of a basic block. What blocks
 // have in common is charged once, where the ways part, and a dearer arm is charged ahead
 // of the branch where that loses little: type plan has the rule and its proof. Therefore

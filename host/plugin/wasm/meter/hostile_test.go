@@ -314,3 +314,27 @@ func TestRefused(t *testing.T) {
 		t.Errorf("more memory than allowed: %v", err)
 	}
 }
+
+// TestMovesAreCharged shows that a loop whose compiled code moves thousands of
+// values around, without an instruction that says so, pays for them.
+func TestMovesAreCharged(t *testing.T) {
+	const locals, rounds = 2000, 50
+	var b strings.Builder
+	fmt.Fprintf(&b, `(module (memory 1) (func (export "run") (param i32) (local %s) (loop (if (i32.load (i32.const 0)) (then `, strings.Repeat("i64 ", locals))
+	for i := range locals {
+		fmt.Fprintf(&b, "(local.set %d (i64.load (i32.const %d)))", i+1, 8*i)
+	}
+	b.WriteString(")) (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))")
+	for i := range locals {
+		fmt.Fprintf(&b, "(i64.store (i32.const %d) (local.get %d))", 8*i, i+1)
+	}
+	b.WriteString("))")
+	h := newHost()
+	m, _ := load(t, wat.Assemble(t, b.String()), h, wazero.NewRuntimeConfig())
+	if _, err := m.ExportedFunction("run").Call(context.Background(), rounds); err != nil {
+		t.Fatal(err)
+	}
+	if used := h.used(m); used < rounds*(locals-crowded) {
+		t.Errorf("charged %d for %d rounds over %d values", used, rounds, locals)
+	}
+}

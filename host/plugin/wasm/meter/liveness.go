@@ -21,6 +21,34 @@ type liveness struct {
 	pending, candidates []uint64 // see count
 }
 
+// crowd adds to the weight of every block where ways meet with many values in
+// use: the compiled code moves each of them there, though no instruction says so, and a
+// guest could make a slice of fuel last a thousand times as long as another.
+func (lv *liveness) crowd(f *flow, locals int) {
+	if locals <= crowded || f.sets == 0 {
+		return
+	}
+	lv.values(f, locals)
+	for i := range f.blocks {
+		b := &f.blocks[i]
+		if b.preds <= 1 && !b.header {
+			continue
+		}
+		live := min(locals, f.sets)
+		if len(f.blocks)*lv.words <= maxLiveness {
+			live = 0
+			for word := range lv.words {
+				live += bits.OnesCount64(lv.live[i*lv.words+word])
+			}
+		}
+		b.weight += int64(max(live-crowded, 0))
+	}
+}
+
+// crowded is how many values may be in use where ways meet, at no charge.
+// Compilers of real languages seldom come near it.
+const crowded = 64
+
 // values counts those values, at least one for each that can be on the stack.
 func (lv *liveness) values(f *flow, locals int) int64 {
 	if f.sets == 0 {

@@ -156,10 +156,12 @@ func (w *writer) code(cfg Config) ([]byte, error) {
 		out.u32(uint32(len(w.b)))
 		out.byte(w.b...)
 	}
+	lv := new(liveness)
 	for i := range w.p.bodies {
 		if err := w.f.analyze(w.p, i); err != nil {
 			return nil, err
 		}
+		lv.crowd(w.f, int(w.f.params)+w.p.bodies[i].locals)
 		w.plan.make(w.f)
 		w.b = w.b[:0]
 		w.u32(uint32(w.p.bodies[i].groups))
