@@ -2,7 +2,6 @@ package wasm
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/plugin/wasm/internal/wat"
@@ -324,8 +325,7 @@ func TestGoTranslator(t *testing.T) {
 	if got, err := tr.ArgsSchema(ctx); err != nil || string(got) != `true` {
 		t.Errorf("args schema: %s, %v", got, err)
 	}
-	config := map[string]any{"lr": 0.5, "name": "ü"}
-	text, _ := json.Marshal(config)
+	text := []byte(`{"lr":0.5,"name":"ü"}`)
 	got, refused, err := tr.Translate(ctx, text)
 	if err != nil || refused != nil {
 		t.Fatal(refused, err)
@@ -344,5 +344,42 @@ func TestGoTranslator(t *testing.T) {
 	}
 	if _, _, err = tr.Translate(ctx, []byte(`{"panic":1}`)); fault.CodeOf(err) != fault.PluginTrapped || !strings.Contains(err.Error(), "panic: asked to") {
 		t.Errorf("a panic: %v", err)
+	}
+}
+
+// TestBundledForwarders takes the bundled Go forwarders through a delivery.
+func TestBundledForwarders(t *testing.T) {
+	events := []world.Event{
+		{ID: "e1", Type: "interaction.created", Subject: "s", Time: 1, Body: []byte(`{"id":"e1"}`)},
+		{ID: "e2", Type: "coherence.update", Time: 2, Body: []byte(`{"id":"e2"}`)},
+	}
+	dir := &folder{}
+	p := load(t, goGuest(t, "carl.camp/carl/plugins/forward/jsonl"), Config{World: EventForwarder, Files: dir})
+	if err := p.Forwarder().Open(ctx, []byte(`{"file":"signals.jsonl"}`)); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		got, err := p.Forwarder().Deliver(ctx, world.Signals, events)
+		if err != nil || len(got) != 2 || got[0].Kind != world.Accepted {
+			t.Fatalf("got %v, %v", got, err)
+		}
+	}
+	if all := strings.Join(dir.wrote, ""); strings.Count(all, `{"id":"e1"}`+"\n") != 3 {
+		t.Errorf("appended %q", all)
+	}
+
+	net := &network{}
+	p = load(t, goGuest(t, "carl.camp/carl/plugins/forward/camp"), Config{World: EventForwarder, HTTP: net})
+	if err := p.Forwarder().Open(ctx, []byte(`{"url":"https://carl.camp","signals_path":"/api/axon/signals"}`)); err != nil {
+		t.Fatal(err)
+	}
+	// The network answers 207 and no JSON, which is not what the platform promises.
+	got, err := p.Forwarder().Deliver(ctx, world.Signals, events)
+	var failure *world.Failure
+	if !errors.As(err, &failure) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if len(net.seen) == 0 || net.seen[0].URL != "https://carl.camp/api/axon/signals" || !jsontext.Value(net.seen[0].Body).IsValid() {
+		t.Errorf("asked for %+v", net.seen)
 	}
 }

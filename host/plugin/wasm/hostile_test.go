@@ -309,7 +309,7 @@ func TestHostile(t *testing.T) {
 	healthy := load(t, wat.Assemble(t, "testdata/mapper.wat"), Config{World: SignalMapper})
 	// What one guest may make the host hold: its memory, its stack with the copy
 	// that growing it takes, what the compiler leaves, what the Go heap keeps.
-	const bound = 192 << 20
+	const bound = 96 << 20
 	for _, file := range files {
 		want := hostile[file]
 		t.Run(file, func(t *testing.T) {
