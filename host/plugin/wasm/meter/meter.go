@@ -99,11 +99,8 @@ func Inspect(module []byte) (*Info, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := new(flow)
-	for i := range p.bodies {
-		if err := f.analyze(p, i); err != nil {
-			return nil, err
-		}
+	if _, err := measure(p); err != nil {
+		return nil, err
 	}
 	return p.info, nil
 }
