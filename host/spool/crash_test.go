@@ -397,7 +397,7 @@ func (w *world) dump(s *Spool) string {
 	var b strings.Builder
 	slots, _ := s.Slots()
 	for _, slot := range slots {
-		segs, _ := s.segments(slot)
+		segs, _ := measured(s, slot)
 		for _, g := range segs {
 			f, err := s.openSegment(slot, g.first, os.O_RDONLY)
 			if err != nil {
@@ -434,7 +434,7 @@ func (w *world) nothingGrows(s *Spool) {
 		w.t.Fatal(err)
 	}
 	for _, slot := range slots {
-		segs, err := s.segments(slot)
+		segs, err := measured(s, slot)
 		if err != nil || len(segs) > 1 || len(segs) == 1 && segs[0].size != 0 {
 			w.t.Fatalf("slot %d holds %v, %v", slot, segs, err)
 		}

@@ -163,15 +163,19 @@ func (d *deadFile) append(lines []byte) (int64, error) {
 		f.Truncate(size)
 		return 0, err
 	}
-	if err := f.Sync(); err != nil {
+	err = f.Sync()
+	if err == nil {
+		err = d.s.fs.SyncDir(filepath.Dir(d.path))
+	}
+	if err != nil {
 		return 0, d.renew(size, err)
 	}
-	return size + int64(len(lines)), d.s.fs.SyncDir(filepath.Dir(d.path))
+	return size + int64(len(lines)), nil
 }
 
-// renew replaces the file, whose flush failed, by a new one with what was
-// acknowledged before: nobody can tell what of the old one is on the disk, and
-// it must not be flushed again. It returns the cause.
+// renew replaces the file, when it or its name could not be flushed, by a new
+// one with what was acknowledged before: nobody can tell what of the old one is
+// on the disk, and it must not be flushed again. It returns the cause.
 func (d *deadFile) renew(size int64, cause error) error {
 	if b, err := private.ReadFileOn(d.s.fs, d.path, maxDeadRead); err == nil && int64(len(b)) >= size {
 		private.WriteFileOn(d.s.fs, d.path, b[:size])

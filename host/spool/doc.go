@@ -42,7 +42,9 @@
 // The successor also begins above every number that is settled in state/ or
 // stands in a batch in flight.
 //
-// A reader takes no lock. It reads whole frames; what stands behind the last one
+// A reader takes no lock. It lists a slot twice and believes the second listing
+// up to the last segment of the first, since one listing may miss a segment and
+// show its successor. It reads whole frames; what stands behind the last one
 // is not there yet in a slot's last segment, and damage in any other. Damage
 // with a valid frame behind it is skipped by searching that frame's magic.
 //

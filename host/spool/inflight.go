@@ -106,7 +106,9 @@ func join(in []Range) []Range {
 }
 
 // LoadInflight returns the stored batch, or nil when there is none or it was
-// damaged (then it is moved aside).
+// damaged (then it is moved aside). It stores the batch once more, since who
+// stored it may have been killed before it was durable, and nothing may be sent
+// that a power cut could take back.
 func (s *Spool) LoadInflight(destination string) (*Inflight, error) {
 	if err := ValidName(destination); err != nil {
 		return nil, err
@@ -119,6 +121,9 @@ func (s *Spool) LoadInflight(destination string) (*Inflight, error) {
 		return ok && f.Length == len(rest) && f.CRC == fmt.Sprintf("%08x", crc32.Checksum(rest, castagnoli))
 	})
 	if err != nil || !ok {
+		return nil, err
+	}
+	if err := s.SaveInflight(destination, &b); err != nil {
 		return nil, err
 	}
 	return &b, nil

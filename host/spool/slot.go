@@ -18,7 +18,7 @@ import (
 type segment struct {
 	slot  int
 	first uint64 // the number that its first record has or would have
-	size  int64
+	size  int64  // when it was measured
 }
 
 func (s *Spool) slotDir(slot int) string {
@@ -62,9 +62,26 @@ func parseSlot(name string) (int, bool) {
 	return n, true
 }
 
-// segments lists a slot's segments in the order of their numbers. What is not
-// a regular file with a segment's name is not the spool's, and left alone.
+// segments lists a slot's segments in the order of their numbers, without
+// their sizes. What is not a regular file with a segment's name is not the
+// spool's, and left alone.
+//
+// A listing of a folder is not one moment: of two segments that are made
+// meanwhile it may show the later one alone, and a reader would take the other
+// for gone. But whatever comes before a segment that one listing shows was
+// there before the next listing began, so two of them are complete.
 func (s *Spool) segments(slot int) ([]segment, error) {
+	seen, err := s.listOnce(slot)
+	if err != nil || len(seen) == 0 {
+		return nil, err
+	}
+	segs, err := s.listOnce(slot)
+	last := seen[len(seen)-1].first
+	return slices.DeleteFunc(segs, func(g segment) bool { return g.first > last }), err
+}
+
+// listOnce is a listing that is complete only for who holds the slot's lock.
+func (s *Spool) listOnce(slot int) ([]segment, error) {
 	entries, err := s.fs.ReadDir(s.slotDir(slot))
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -74,20 +91,29 @@ func (s *Spool) segments(slot int) ([]segment, error) {
 	}
 	var segs []segment
 	for _, e := range entries {
-		first, ok := parseSegment(e.Name())
-		if !ok || !e.Type().IsRegular() {
-			continue
+		if first, ok := parseSegment(e.Name()); ok && e.Type().IsRegular() {
+			segs = append(segs, segment{slot: slot, first: first})
 		}
-		info, err := e.Info()
+	}
+	return segs, nil // by name is by number: the names have one length
+}
+
+// measure adds the sizes to a list of segments, and leaves out those that are
+// gone.
+func (s *Spool) measure(segs []segment) ([]segment, error) {
+	var out []segment
+	for _, g := range segs {
+		info, err := s.fs.Lstat(s.segmentPath(g.slot, g.first))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // trimmed since
+			continue
 		}
 		if err != nil {
 			return nil, spoolError("list a slot", err)
 		}
-		segs = append(segs, segment{slot, first, info.Size()})
+		g.size = info.Size()
+		out = append(out, g)
 	}
-	return segs, nil // by name is by number: the names have one length
+	return out, nil
 }
 
 func parseSegment(name string) (uint64, bool) {

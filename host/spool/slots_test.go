@@ -39,10 +39,18 @@ func save(t testing.TB, st *State) {
 	}
 }
 
+func measured(s *Spool, slot int) ([]segment, error) {
+	segs, err := s.segments(slot)
+	if err != nil {
+		return nil, err
+	}
+	return s.measure(segs)
+}
+
 // files lists the segments of a slot by name.
 func files(t testing.TB, s *Spool, slot int) []string {
 	t.Helper()
-	segs, err := s.segments(slot)
+	segs, err := measured(s, slot)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +368,7 @@ func TestBoundOfBytes(t *testing.T) {
 		appendAll(t, w, 0, fmt.Sprintf("record number %d, two in a segment", i))
 		size := int64(0)
 		for _, slot := range []int{0, 1} {
-			segs, err := s.segments(slot)
+			segs, err := measured(s, slot)
 			if err != nil {
 				t.Fatal(err)
 			}

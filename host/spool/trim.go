@@ -106,8 +106,17 @@ func (t *trimming) load() error {
 	if t.losses, err = t.s.loadLosses(); err != nil {
 		return err
 	}
+	if len(t.losses.Doomed) > 0 {
+		// Who counted them may have been killed before the count was durable.
+		if err := t.s.saveLosses(t.losses); err != nil {
+			return err
+		}
+	}
 	for _, slot := range slots {
 		segs, err := t.s.segments(slot)
+		if err == nil {
+			segs, err = t.s.measure(segs)
+		}
 		if err != nil {
 			return err
 		}
@@ -202,8 +211,11 @@ func (t *trimming) end(q *queue) bool {
 		return false
 	}
 	defer lock.Unlock()
-	now, err := t.s.segments(g.slot)
-	if err != nil || len(now) == 0 || now[len(now)-1] != g {
+	now, err := t.s.listOnce(g.slot)
+	if err == nil {
+		now, err = t.s.measure(now[max(0, len(now)-1):])
+	}
+	if err != nil || len(now) == 0 || now[0] != g {
 		return false
 	}
 	next, off, err := t.s.segmentEnd(g)

@@ -91,7 +91,10 @@ func (s *Spool) Writer() (*Writer, error) {
 
 // open finds where the slot's last owner stopped.
 func (w *Writer) open() error {
-	segs, err := w.s.segments(w.slot)
+	segs, err := w.s.listOnce(w.slot)
+	if err == nil {
+		segs, err = w.s.measure(segs[max(0, len(segs)-1):])
+	}
 	if err != nil {
 		return err
 	}
@@ -105,7 +108,7 @@ func (w *Writer) open() error {
 		}
 		return w.begin(max(1, floor))
 	}
-	last := segs[len(segs)-1]
+	last := segs[0]
 	over, err := w.resume(last)
 	if err != nil || over {
 		// What the segment holds is not known to the end: go on behind all
