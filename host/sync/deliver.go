@@ -258,6 +258,18 @@ func (l *lane) failed(ctx context.Context, err error) halt {
 		reason: l.words("the destination cannot work as it is configured: " + failure.Message)}
 }
 
+// notLoaded reports whether a code is one for which [Destination.Load] fails:
+// nothing was sent, and the one who mends the cause is sitting here.
+func notLoaded(code fault.Code) bool {
+	switch code {
+	case fault.ConfigInvalid, fault.HomeUnusable, fault.HomeCorrupt, fault.SecretInvalid,
+		fault.PluginNotFound, fault.PluginManifestInvalid, fault.PluginSettingsInvalid, fault.PluginGrantDenied,
+		fault.PluginUntrusted, fault.PluginDigestMismatch, fault.PluginLockInvalid, fault.PluginBadModule:
+		return true
+	}
+	return false
+}
+
 // account writes into the state how a window ended.
 func (l *lane) account(stop halt) {
 	st := l.state

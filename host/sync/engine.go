@@ -77,6 +77,9 @@ func (l *lane) run(ctx context.Context, mode runMode) (err error) {
 	if !l.granted {
 		return l.skim()
 	}
+	if mode.mended && notLoaded(fault.Code(l.state.Code)) {
+		l.state.NotBefore = time.Time{}
+	}
 	for ctx.Err() == nil && l.hasWork() && l.ready(ctx) {
 		if err := l.step(ctx); err != nil {
 			return err

@@ -161,15 +161,17 @@ func (o *Options) find(name string) (*Destination, error) {
 
 // Run ships once: what the spool held when it began, to every destination that
 // is neither paused nor disabled. It waits out a back-off only where that ends
-// before the deadline of ctx, so that a Run without a deadline never waits. When
-// ctx is done it stops, and leaves where it is what is not acknowledged.
+// before the deadline of ctx, so that a Run without a deadline never waits;
+// where plugins could not be loaded it waits for nothing, since what kept them
+// from it may be mended by now. When ctx is done it stops, and leaves where it
+// is what is not acknowledged.
 //
 // When another sync holds the lock, Run does nothing and reports Busy.
 //
 // What a destination does is in the report and no error. An error is carl's own
 // trouble, such as a full disk; the report is valid beside it.
 func Run(ctx context.Context, o Options) (Report, error) {
-	done, err := run(ctx, o, runMode{letters: true})
+	done, err := run(ctx, o, runMode{letters: true, mended: true})
 	report, statusErr := Status(ctx, o)
 	report.Busy, report.Tasks = done.busy, done.tasks
 	if err == nil {
@@ -180,6 +182,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 
 // runMode is how a lane is loaded.
 type runMode struct {
+	mended   bool // try again at once what failed for a reason that lay here, and may be mended
 	letters  bool // look for dead letters to try again, and count the others
 	readOnly bool // change nothing on the disk
 }

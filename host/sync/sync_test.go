@@ -266,7 +266,8 @@ func TestResumeLiftsBackoff(t *testing.T) {
 	}
 }
 
-// A plugin that cannot be loaded loses nothing, and says so.
+// A plugin that cannot be loaded loses nothing, and says so; who has mended
+// that does not wait for the end of a back-off.
 func TestLoadFails(t *testing.T) {
 	s := newStore()
 	p := newPlace(t, t.TempDir(), plain("lake", &mapper{}, &forwarder{store: s}))
@@ -280,7 +281,9 @@ func TestLoadFails(t *testing.T) {
 		t.Errorf("report %+v", d)
 	}
 	p.Destinations[0].Load = load
-	p.drain(t)
+	if d := p.run(t).Destinations[0]; d.State != sync.OK || d.Pending != 0 {
+		t.Errorf("after mending: %+v", d)
+	}
 	same(t, s, p.due)
 }
 
