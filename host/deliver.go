@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,9 @@ const watchInterval = time.Second
 // carl's own trouble. When another sync is at work it does nothing, and says
 // so in the report. It may be called beside Record.
 func (h *Host) Sync(ctx context.Context) (sync.Report, error) {
+	if !h.home.Exists() {
+		return h.SyncStatus(ctx) // nothing waits, and looking must not make a home
+	}
 	o, err := h.syncOptions()
 	if err != nil {
 		return sync.Report{}, err
@@ -42,7 +46,11 @@ func (h *Host) Watch(ctx context.Context, each func(sync.Report, error)) error {
 // SyncStatus says what waits where, and why, without sending anything. It
 // loads mappers, where steps wait, to count the signals that they will become.
 func (h *Host) SyncStatus(ctx context.Context) (sync.Report, error) {
-	o, err := h.optionsWith(h.anySource())
+	source := noSource // looking must not make a home
+	if h.home.Exists() {
+		source = h.anySource()
+	}
+	o, err := h.optionsWith(source)
 	if err != nil {
 		return sync.Report{}, err
 	}
@@ -51,7 +59,7 @@ func (h *Host) SyncStatus(ctx context.Context) (sync.Report, error) {
 
 // Resume lifts the pause and the back-off of a destination.
 func (h *Host) Resume(ctx context.Context, destination string) error {
-	o, err := h.syncOptions()
+	o, err := h.optionsWith(noSource)
 	if err != nil {
 		return err
 	}
@@ -60,7 +68,7 @@ func (h *Host) Resume(ctx context.Context, destination string) error {
 
 // LoggedIn lifts the pause of destinations that waited for a login.
 func (h *Host) LoggedIn(ctx context.Context) error {
-	o, err := h.syncOptions()
+	o, err := h.optionsWith(noSource)
 	if err != nil {
 		return err
 	}
@@ -70,7 +78,7 @@ func (h *Host) LoggedIn(ctx context.Context) error {
 // Purge drops what waits for destinations that can reach the network: what
 // follows when consent is revoked.
 func (h *Host) Purge(ctx context.Context) error {
-	o, err := h.syncOptions()
+	o, err := h.optionsWith(noSource)
 	if err != nil {
 		return err
 	}
@@ -110,13 +118,15 @@ func (h *Host) source() (string, error) {
 	return axon.Source(id), nil
 }
 
-// anySource is source, or a placeholder in a home that cannot be written and
-// has no id yet: good enough to look at events, and never sent.
+// noSource stands for the source where events are looked at and never sent.
+var noSource = axon.Source(strings.Repeat("0", 32))
+
+// anySource is source, or noSource in a home that has no id yet and cannot be written.
 func (h *Host) anySource() string {
 	source, err := h.source()
 	if err != nil {
 		h.log.Warn("this installation has no id, and none can be made", "error", err)
-		return axon.Source(strings.Repeat("0", 32))
+		return noSource
 	}
 	return source
 }
@@ -151,11 +161,17 @@ func (h *Host) optionsWith(source string) (sync.Options, error) {
 	}
 	loader := h.newLoader()
 	for i := range h.config.Destinations {
-		if d := &h.config.Destinations[i]; d.Enabled {
+		if d := &h.config.Destinations[i]; receivesSignals(d) {
 			o.Destinations = append(o.Destinations, h.destination(d, loader))
 		}
 	}
 	return o, nil
+}
+
+// receivesSignals reports whether a destination is to get signals: it is
+// switched on, and its topics are not the ledger alone.
+func receivesSignals(d *home.Destination) bool {
+	return d.Enabled && (d.Topics == nil || slices.Contains(d.Topics, world.Signals.String()))
 }
 
 // consent is asked before each delivery.

@@ -2,14 +2,19 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
+	"carl.camp/carl/host/camp"
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/home"
 	"carl.camp/carl/host/plugin"
+	"carl.camp/carl/host/private"
 	"carl.camp/carl/host/sync"
 	"carl.camp/carl/plugins"
 )
@@ -34,14 +39,16 @@ func Doctor(ctx context.Context, o Options) []home.Check {
 	checks = append(checks, checkBundled())
 	checks = append(checks, checkInstalled(hm)...)
 	checks = append(checks, checkPlatform())
+	if slices.ContainsFunc(checks, func(c home.Check) bool { return c.Name == "config" && c.Status == home.Fail }) {
+		return checks // nothing can be said of destinations that cannot be read
+	}
 	h, err := Open(o)
 	if err != nil {
-		// What keeps the host from opening is a row of the home's checks already.
 		return append(checks, failedCheck("delivery", err))
 	}
 	defer h.Close()
-	checks = append(checks, h.checkIsolation())
-	return append(checks, h.checkDelivery(ctx)...)
+	checks = append(checks, h.checkIsolation(), h.checkCache(), h.checkSpool())
+	return append(checks, h.checkDestinations(ctx)...)
 }
 
 func failedCheck(name string, err error) home.Check {
@@ -113,57 +120,121 @@ func (h *Host) checkIsolation() home.Check {
 	return home.Check{Name: name, Status: home.OK, Detail: "plugins run as metered wasm inside carl"}
 }
 
-// checkDelivery has a row for the spool's losses, for the compilation cache
-// and for each destination.
-func (h *Host) checkDelivery(ctx context.Context) []home.Check {
-	var checks []home.Check
+// checkCache says when compiled plugins cannot be kept, so that every command
+// that needs one compiles it anew.
+func (h *Host) checkCache() home.Check {
+	const name = "cache"
+	dir := wasmCache(h.home)
+	if _, err := os.Lstat(dir); errors.Is(err, fs.ErrNotExist) {
+		return home.Check{Name: name, Status: home.OK, Detail: "no plugin is compiled yet"}
+	}
+	if err := private.CheckDir(dir); err != nil {
+		return home.Check{Name: name, Status: home.Warn,
+			Detail: fmt.Sprintf("compiled plugins are not kept, and every command that needs one compiles it: %v", err),
+			Fix:    fmt.Sprintf("run `rm -rf %s`; it is made anew", dir)}
+	}
+	return home.Check{Name: name, Status: home.OK, Detail: dir}
+}
+
+// checkSpool says what the spool gave up.
+func (h *Host) checkSpool() home.Check {
+	const name = "spool"
 	losses, err := h.spool.Losses()
-	switch {
-	case err != nil:
-		checks = append(checks, failedCheck("spool", err))
-	case len(losses) > 0:
-		var words []string
-		for _, l := range losses {
-			words = append(words, fmt.Sprintf("%d (%s)", l.Total, l.Reason))
-		}
-		checks = append(checks, home.Check{Name: "spool", Status: home.Warn,
-			Detail: "gave up since this home exists: " + strings.Join(words, ", "),
-			Fix:    "sync more often, or raise spool.max_bytes and spool.max_age in config.yaml"})
-	default:
-		checks = append(checks, home.Check{Name: "spool", Status: home.OK, Detail: "nothing was lost"})
+	if err != nil {
+		return failedCheck(name, err)
 	}
-	if !h.home.Exists() {
-		return checks
+	if len(losses) == 0 {
+		return home.Check{Name: name, Status: home.OK, Detail: "nothing was lost"}
 	}
+	var words []string
+	for _, l := range losses {
+		words = append(words, fmt.Sprintf("%d (%s)", l.Total, l.Reason))
+	}
+	return home.Check{Name: name, Status: home.Warn,
+		Detail: "gave up since this home exists: " + strings.Join(words, ", "),
+		Fix:    "sync more often, or raise spool.max_bytes and spool.max_age in config.yaml"}
+}
+
+// checkDestinations has a row for each destination: whether its plugins could
+// be loaded, and what waits for it.
+func (h *Host) checkDestinations(ctx context.Context) []home.Check {
 	report, err := h.SyncStatus(ctx)
 	if err != nil {
-		return append(checks, failedCheck("delivery", err))
+		return []home.Check{failedCheck("delivery", err)}
 	}
+	waiting := make(map[string]sync.DestinationStatus)
 	for _, d := range report.Destinations {
-		checks = append(checks, h.checkDestination(d))
+		waiting[d.Name] = d
+	}
+	var checks []home.Check
+	for i := range h.config.Destinations {
+		d := &h.config.Destinations[i]
+		name := "destination " + d.Name
+		switch {
+		case !d.Enabled:
+			checks = append(checks, home.Check{Name: name, Status: home.OK, Detail: "switched off"})
+		case !receivesSignals(d):
+			checks = append(checks, home.Check{Name: name, Status: home.OK, Detail: "its topics in config.yaml do not name signals, so it gets none"})
+		default:
+			checks = append(checks, h.checkDestination(d, waiting[d.Name]))
+		}
 	}
 	return checks
 }
 
-func (h *Host) checkDestination(d sync.DestinationStatus) home.Check {
-	row := home.Check{Name: "destination " + d.Name, Status: home.OK}
-	row.Detail = fmt.Sprintf("%s; %d acknowledged, %d pending, %d dead letters", d.State, d.Acknowledged, d.Pending, d.DeadLetters)
-	if d.Reason != "" {
-		row.Detail += "; " + d.Reason
+func (h *Host) checkDestination(d *home.Destination, now sync.DestinationStatus) home.Check {
+	row := home.Check{Name: "destination " + d.Name, Status: home.OK, Fix: now.Hint}
+	if err := h.checkPlugins(d); err != nil {
+		return failedCheck(row.Name, err)
 	}
-	row.Fix = d.Hint
+	row.Detail = fmt.Sprintf("%s; %d acknowledged, %d pending, %d dead letters", now.State, now.Acknowledged, now.Pending, now.DeadLetters)
+	if now.Reason != "" {
+		row.Detail += "; " + now.Reason
+	}
 	switch {
-	case d.State == sync.Paused:
+	case now.State == sync.Paused:
 		row.Status = home.Fail
-	case d.State == sync.BackingOff, d.DeadLetters > 0:
+	case now.State == sync.BackingOff, now.DeadLetters > 0:
 		row.Status = home.Warn
-	case d.State == sync.OK && d.Pending == 0:
+	case now.State == sync.OK && now.Pending == 0:
 		row.Fix = ""
 	}
-	if c, ok := h.config.Destination(d.Name); ok {
-		if _, err := h.grants(c); err != nil {
-			row = failedCheck(row.Name, err)
+	return row
+}
+
+// checkPlugins says why a destination's plugins could not be loaded, told from
+// manifests, settings and grants alone.
+func (h *Host) checkPlugins(d *home.Destination) error {
+	catalog := manifests(h.home)
+	forwarder, err := catalog.Describe(d.Plugin)
+	if err != nil {
+		return err
+	}
+	if err := isA(forwarder, plugin.Forwarder); err != nil {
+		return err
+	}
+	settings, err := h.settings(d)
+	if err != nil {
+		return err
+	}
+	if err := forwarder.CheckSettings(settings, d.Place); err != nil {
+		return err
+	}
+	granted, err := h.granted(forwarder, d)
+	if err != nil {
+		return err
+	}
+	if err := mayDeliver(forwarder, d, granted); err != nil {
+		return err
+	}
+	for _, s := range granted.Secrets {
+		if _, err := h.home.Secrets().Get(s.Name, h.environ); err != nil && s.Name != camp.TokenSecret {
+			return err
 		}
 	}
-	return row
+	mapper, err := catalog.Describe(d.Mapper)
+	if err != nil {
+		return err
+	}
+	return isA(mapper, plugin.Mapper)
 }

@@ -80,12 +80,12 @@ type Host struct {
 	stop       context.CancelFunc
 	stopped    chan struct{} // closed when the background goroutine ended; nil without one
 
-	audience audience
 	progress func(string, int)
 
-	mu     gosync.Mutex
-	writer *spool.Writer // guarded by mu; nil until the first step that somebody receives
-	closed bool          // guarded by mu
+	mu       gosync.Mutex
+	audience audience      // guarded by mu
+	writer   *spool.Writer // guarded by mu; nil until the first step that somebody receives
+	closed   bool          // guarded by mu
 }
 
 // Open opens a home. It creates nothing: the first recorded step does. Errors

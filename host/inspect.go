@@ -43,13 +43,8 @@ type Inspection struct {
 // InspectPlugin describes a plugin by name, or the plugin of a folder, or a
 // wasm file. Errors are carl.plugin.not_found and those of reading.
 func InspectPlugin(hm *home.Home, name string) (*Inspection, error) {
-	if info, err := os.Stat(name); err == nil && !looksLikeName(name) {
-		if info.IsDir() {
-			return inspectFolder(name)
-		}
-		return inspectFile(name)
-	} else if !errors.Is(err, fs.ErrNotExist) && err != nil && !looksLikeName(name) {
-		return nil, fault.New(fault.IO, "%w", err)
+	if !looksLikeName(name) {
+		return inspectPath(name)
 	}
 	p, err := Catalog(hm).Resolve(name)
 	if err != nil {
@@ -59,6 +54,19 @@ func InspectPlugin(hm *home.Home, name string) (*Inspection, error) {
 	in.Origin = string(p.Origin)
 	in.describe(p.Manifest, p.Granted)
 	return in, nil
+}
+
+func inspectPath(path string) (*Inspection, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fault.New(fault.InputNotFound, "%q is neither a plugin's name nor a folder or module", path).WithHint("run `carl plugin list` for the names")
+	case err != nil:
+		return nil, fault.New(fault.IO, "%w", err)
+	case info.IsDir():
+		return inspectFolder(path)
+	}
+	return inspectFile(path)
 }
 
 // looksLikeName tells acme.dev/forward/splunk from ./splunk, so that a folder
@@ -130,7 +138,7 @@ func Precompile(ctx context.Context, hm *home.Home, name string) error {
 		Name:      name,
 		World:     worldOf(p.Manifest.Kind),
 		MemoryMiB: p.Manifest.LimitsUnder(plugin.Limits{}).MemoryMiB,
-		CacheDir:  filepath.Join(hm.Paths.Cache, "wasm"),
+		CacheDir:  wasmCache(hm),
 	})
 	if err != nil {
 		return err

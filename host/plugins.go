@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -126,13 +127,24 @@ func (h *Host) pluginCache() string {
 	if err := h.home.Create(); err != nil {
 		return ""
 	}
-	return filepath.Join(h.home.Paths.Cache, "wasm")
+	return wasmCache(h.home)
+}
+
+// wasmCache is where compiled plugins of a home lie.
+func wasmCache(h *home.Home) string { return filepath.Join(h.Paths.Cache, "wasm") }
+
+// isA refuses a plugin of another kind than its use needs.
+func isA(p *plugin.Plugin, kind plugin.Kind) error {
+	if p.Manifest.Kind != kind {
+		return fault.New(fault.PluginNotFound, "%s is a %s, not a %s", p.Manifest.Name, p.Manifest.Kind, kind)
+	}
+	return nil
 }
 
 // load resolves and loads a plugin of the given kind.
 func (l *loader) load(ctx context.Context, p *plugin.Plugin, kind plugin.Kind, grant func(*wasm.Config)) (*wasm.Plugin, error) {
-	if p.Manifest.Kind != kind {
-		return nil, fault.New(fault.PluginNotFound, "%s is a %s, not a %s", p.Manifest.Name, p.Manifest.Kind, kind)
+	if err := isA(p, kind); err != nil {
+		return nil, err
 	}
 	if p.Origin == plugin.Dev {
 		l.host.log.Warn("this plugin is unsigned; it was installed with --dev", "plugin", p.Manifest.Name, "from", p.Source)
@@ -225,6 +237,9 @@ func (l *loader) forwarder(ctx context.Context, d *home.Destination) (sync.Forwa
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := mayDeliver(p, d, granted); err != nil {
+		return nil, nil, err
+	}
 	var owned closers
 	client, err := l.client(p, d, granted)
 	if err != nil {
@@ -254,6 +269,23 @@ func (l *loader) forwarder(ctx context.Context, d *home.Destination) (sync.Forwa
 	}
 	owned = append(owned, closerFunc(func() error { return loaded.Close(context.Background()) }))
 	return loaded.Forwarder(), owned, nil
+}
+
+// mayDeliver refuses a forwarder that asks for a way out and was granted none:
+// it could only fail, and not say why.
+func mayDeliver(p *plugin.Plugin, d *home.Destination, granted plugin.Effective) error {
+	asks := p.Manifest.Requests
+	if len(granted.Net) > 0 || granted.Files != "" || len(asks.Net) == 0 && !asks.Files {
+		return nil
+	}
+	hint := fmt.Sprintf("widen the `grants` of %s in config.yaml", d.Name)
+	if p.Origin == plugin.Bundled {
+		hint = fmt.Sprintf("give %s `grants: {files: DIR}` in config.yaml", d.Name)
+	} else if missing := p.Manifest.Missing(p.Granted); len(missing) > 0 {
+		hint = fmt.Sprintf("run `carl plugin install --dev %s --grant %s`", p.Source, strings.Join(missing, " --grant "))
+	}
+	return fault.New(fault.PluginGrantDenied, "%s is granted neither an origin nor a folder, and can deliver nothing", p.Manifest.Name).
+		WithKept("nothing was sent").WithHint("%s", hint)
 }
 
 // client is the HTTP that a plugin may do, or nil where it may do none.

@@ -3,7 +3,6 @@ package host
 import (
 	"fmt"
 	"io"
-	gosync "sync"
 	"time"
 
 	"carl.camp/carl/host/fault"
@@ -21,22 +20,19 @@ const (
 	audienceAge = time.Second
 )
 
-// audience is who receives what is recorded now.
+// audience is who receives what is recorded now. It is guarded by Host.mu.
 type audience struct {
 	host *Host
 
-	mu      gosync.Mutex
-	checked time.Time // guarded by mu
-	anyone  bool      // guarded by mu
-	epoch   uint32    // guarded by mu
+	checked time.Time
+	anyone  bool
+	epoch   uint32
 }
 
 // now reports whether some destination receives what is recorded now, and
 // under which epoch of consent; 0 is for destinations that cannot reach the
 // network.
 func (a *audience) now() (anyone bool, epoch uint32) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	if !a.checked.IsZero() && time.Since(a.checked) < audienceAge {
 		return a.anyone, a.epoch
 	}
@@ -50,7 +46,7 @@ func (a *audience) now() (anyone bool, epoch uint32) {
 	}
 	for i := range a.host.config.Destinations {
 		d := &a.host.config.Destinations[i]
-		if d.Enabled && (a.epoch > 0 || !a.host.reachesNetwork(d)) {
+		if receivesSignals(d) && (a.epoch > 0 || !a.host.reachesNetwork(d)) {
 			a.anyone = true
 			break
 		}
@@ -134,45 +130,55 @@ type Recording struct {
 
 // RecordLines records a stream of lines, each one Step. A line that is not a
 // valid step goes to reject, with an error that names its number, and never
-// stops the others; rejects, when not nil, gets a copy of the line. The error
-// is of reading, of writing rejects, or of the spool; what Recording counts
-// as recorded is recorded in any case.
+// stops the others; rejects, when not nil, gets a copy of the line. What was
+// read is in the spool before r is asked for more, so that a stream that goes
+// on for days is recorded as it comes. The error is of reading, of writing
+// rejects, or of the spool; what Recording counts as recorded is recorded in
+// any case.
 func (h *Host) RecordLines(r io.Reader, rejects io.Writer, reject func(error)) (Recording, error) {
 	var done Recording
-	d := step.NewDecoder(r)
-	if rejects != nil {
-		d.RejectTo(rejects)
-	}
 	batch := &batch{host: h, done: &done}
-	err := func() error {
-		for {
-			s, err := d.Next()
-			switch {
-			case err == io.EOF:
-				return batch.flush()
-			case fault.CodeOf(err) == fault.StepInvalid:
-				done.Rejected++
-				reject(err)
-				continue
-			case err != nil:
-				if ferr := batch.flush(); ferr != nil {
-					return ferr
-				}
-				return err
-			}
-			if err := batch.add(&s); err != nil {
-				if fault.CodeOf(err) != fault.StepInvalid {
-					return err
-				}
-				done.Rejected++
-				reject(fault.New(fault.StepInvalid, "line %d: %w", d.Line(), err))
-			}
-		}
-	}()
+	d := step.NewDecoder(flushFirst{r, batch})
+	refused := &tolerant{to: rejects}
+	if rejects != nil {
+		d.RejectTo(refused)
+	}
+	err := batch.all(d, reject)
+	if err == nil && refused.err != nil {
+		err = fault.New(fault.IO, "the rejected lines could not be written: %w", refused.err)
+	}
 	for _, name := range d.UnknownMembers() {
 		done.UnknownMembers = append(done.UnknownMembers, h.redactor.String(name))
 	}
 	return done, err
+}
+
+// flushFirst spools what was read before it reads more: the next read may wait
+// for long, or be the last thing that the process does.
+type flushFirst struct {
+	from  io.Reader
+	batch *batch
+}
+
+func (f flushFirst) Read(p []byte) (int, error) {
+	if err := f.batch.flush(); err != nil {
+		return 0, err
+	}
+	return f.from.Read(p)
+}
+
+// tolerant keeps the first error of writing and takes everything else: lines
+// that cannot be set aside must not stop those that can be recorded.
+type tolerant struct {
+	to  io.Writer
+	err error
+}
+
+func (t *tolerant) Write(p []byte) (int, error) {
+	if t.err == nil {
+		_, t.err = t.to.Write(p)
+	}
+	return len(p), nil
 }
 
 // batch gathers encoded steps for one write.
@@ -183,6 +189,35 @@ type batch struct {
 	ends     []int
 	payloads [][]byte
 	steps    []step.Step // clones, for the callback alone
+	err      error       // of the spool; nothing is spooled after it
+}
+
+// all records every step of d.
+func (b *batch) all(d *step.Decoder, reject func(error)) error {
+	for {
+		s, err := d.Next()
+		if err == nil {
+			err = b.add(&s)
+			if fault.CodeOf(err) == fault.StepInvalid {
+				err = fault.New(fault.StepInvalid, "line %d: %w", d.Line(), err)
+			}
+		}
+		switch {
+		case err == nil:
+		case b.err != nil:
+			return b.err
+		case fault.CodeOf(err) == fault.StepInvalid:
+			b.done.Rejected++
+			reject(err)
+		case err == io.EOF:
+			return b.flush()
+		default:
+			if ferr := b.flush(); ferr != nil {
+				return ferr
+			}
+			return err
+		}
+	}
 }
 
 func (b *batch) add(s *step.Step) error {
@@ -206,8 +241,8 @@ func (b *batch) add(s *step.Step) error {
 
 // flush appends what was gathered, with one write.
 func (b *batch) flush() error {
-	if len(b.ends) == 0 {
-		return nil
+	if len(b.ends) == 0 || b.err != nil {
+		return b.err
 	}
 	b.payloads = b.payloads[:0]
 	start := 0
@@ -219,7 +254,7 @@ func (b *batch) flush() error {
 	kept, err := b.host.append(b.payloads)
 	b.buf, b.ends = b.buf[:0], b.ends[:0]
 	if err != nil {
-		b.steps = b.steps[:0]
+		b.steps, b.err = b.steps[:0], err
 		return err
 	}
 	b.done.Recorded += n
@@ -235,14 +270,14 @@ func (b *batch) flush() error {
 
 // append spools encoded steps, and reports whether anybody receives them.
 func (h *Host) append(payloads [][]byte) (kept bool, err error) {
-	anyone, epoch := h.audience.now()
-	if !anyone {
-		return false, nil
-	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
 		return false, fault.New(fault.SpoolFailed, "the host is closed").WithKept("the steps were not recorded")
+	}
+	anyone, epoch := h.audience.now()
+	if !anyone {
+		return false, nil
 	}
 	if err := h.openWriter(); err != nil {
 		return false, err

@@ -20,7 +20,7 @@ func (a *app) axonCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "axon",
 		Short: "Look at the AXON signals that Steps become",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.axonMapCmd())
@@ -38,7 +38,7 @@ recorded and nothing delivered. A line that is not a valid step, and a step that
 the mapper fails on, are named on standard error, and the exit status is 1.`,
 		Example: `  carl axon map steps.jsonl
   carl axon map - --mapper carl.camp/axon < steps.jsonl`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.axonMap(cmd.Context(), args[0], mapper)
 		},
@@ -64,7 +64,7 @@ type mapping struct {
 }
 
 func (a *app) axonMap(ctx context.Context, file, mapper string) error {
-	in, err := a.openInput(file)
+	in, err := a.openInput(ctx, file)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,11 @@ func (a *app) axonMap(ctx context.Context, file, mapper string) error {
 	defer m.Close()
 
 	run := &mapping{app: a, file: file, mapper: m, out: bufio.NewWriterSize(a.stdout, 64<<10)}
-	if err := run.all(ctx, in); err != nil {
+	err = run.all(ctx, in)
+	if ctx.Err() != nil {
+		err = fault.New(fault.Interrupted, "interrupted")
+	}
+	if err != nil {
 		run.out.Flush()
 		return err
 	}

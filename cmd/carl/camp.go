@@ -18,7 +18,7 @@ func (a *app) campCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "camp",
 		Short: "Log in to the platform, or run a stand-in of it",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.campLoginCmd(), a.campLogoutCmd(), a.campWhoamiCmd(), a.campDevCmd())
@@ -36,7 +36,7 @@ touched: whether the platform takes the token shows at the next carl sync. A
 destination that was paused because the platform refused an older token resumes.`,
 		Example: `  carl camp login
   printf '%s' "$TOKEN" | carl camp login --token-stdin`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.campLogin(cmd.Context(), fromStdin)
 		},
@@ -53,7 +53,7 @@ func (a *app) campLogin(ctx context.Context, fromStdin bool) error {
 	if err != nil {
 		return err
 	}
-	raw, err := a.readHidden("bearer token: ", fromStdin, "--token-stdin")
+	raw, err := a.readHidden(ctx, "bearer token: ", fromStdin, "--token-stdin")
 	if err != nil {
 		return err
 	}
@@ -76,26 +76,50 @@ func (a *app) campLogin(ctx context.Context, fromStdin bool) error {
 
 // readHidden reads a value that must not be shown: from standard input as a
 // whole with its flag, else from the terminal without echo.
-func (a *app) readHidden(prompt string, fromStdin bool, flag string) (string, error) {
-	if !fromStdin {
-		f, ok := a.stdin.(*os.File)
-		if !ok || !term.IsTerminal(int(f.Fd())) {
-			return "", fault.New(fault.Usage, "standard input is not a terminal to ask on").
-				WithKept("nothing was changed").WithHint("pass %s and pipe the value in", flag)
+func (a *app) readHidden(ctx context.Context, prompt string, fromStdin bool, flag string) (string, error) {
+	if fromStdin {
+		value, err := io.ReadAll(io.LimitReader(newInput(ctx, io.NopCloser(a.stdin), a.stdin), maxTokenInput))
+		if err != nil && ctx.Err() == nil {
+			err = fault.New(fault.IO, "reading standard input: %w", err)
 		}
-		fmt.Fprint(a.stderr, prompt)
-		value, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(a.stderr)
-		if err != nil {
-			return "", fault.New(fault.IO, "reading from the terminal: %w", err)
-		}
-		return string(value), nil
+		return string(value), err
 	}
-	value, err := io.ReadAll(io.LimitReader(a.stdin, maxTokenInput))
+	f, ok := a.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return "", fault.New(fault.Usage, "standard input is not a terminal to ask on").
+			WithKept("nothing was changed").WithHint("pass %s and pipe the value in", flag)
+	}
+	return a.askHidden(ctx, int(f.Fd()), prompt)
+}
+
+// askHidden asks on a terminal. An interrupt gives the terminal its echo back.
+func (a *app) askHidden(ctx context.Context, fd int, prompt string) (string, error) {
+	type answer struct {
+		value []byte
+		err   error
+	}
+	before, err := term.GetState(fd)
 	if err != nil {
-		return "", fault.New(fault.IO, "reading standard input: %w", err)
+		return "", fault.New(fault.IO, "the terminal: %w", err)
 	}
-	return string(value), nil
+	fmt.Fprint(a.stderr, prompt)
+	answered := make(chan answer, 1)
+	go func() {
+		value, err := term.ReadPassword(fd)
+		answered <- answer{value, err}
+	}()
+	select {
+	case got := <-answered:
+		fmt.Fprintln(a.stderr)
+		if got.err != nil {
+			return "", fault.New(fault.IO, "reading from the terminal: %w", got.err)
+		}
+		return string(got.value), nil
+	case <-ctx.Done():
+		term.Restore(fd, before)
+		fmt.Fprintln(a.stderr)
+		return "", ctx.Err()
+	}
 }
 
 func (a *app) campLogoutCmd() *cobra.Command {
@@ -104,7 +128,7 @@ func (a *app) campLogoutCmd() *cobra.Command {
 		Short:   "Drop the stored bearer token",
 		Long:    "Drops the stored bearer token. What waits for the platform stays in the spool.",
 		Example: "  carl camp logout",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			hm, err := a.openHome()
 			if err != nil {
@@ -134,7 +158,7 @@ func (a *app) campWhoamiCmd() *cobra.Command {
 		Short:   "Show which platform and which token are in use",
 		Long:    "Shows which platform and which token are in use, without the token itself and without asking the network.",
 		Example: "  carl camp whoami --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return a.campWhoami(asJSON)
 		},

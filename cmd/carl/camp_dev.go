@@ -35,7 +35,7 @@ receives, in memory or with --data in files, and refuses what the platform would
 refuse. With --fault it misbehaves on request.`,
 		Example: `  carl camp dev --data platform
   carl camp dev --fault 429:0.1,500:0.05,reset:0.05,slow:0.1`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.campDev(cmd.Context(), o)
 		},

@@ -9,7 +9,7 @@ func (a *app) completionCmd() *cobra.Command {
 		Use:       "completion bash|zsh|fish|powershell",
 		Short:     "Print a shell's completion script",
 		Example:   "  carl completion bash > /etc/bash_completion.d/carl",
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args:      cobra.MatchAll(oneArg, cobra.OnlyValidArgs),
 		ValidArgs: []string{"bash", "zsh", "fish", "powershell"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root := cmd.Root()

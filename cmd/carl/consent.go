@@ -15,7 +15,7 @@ func (a *app) consentCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "consent",
 		Short: "Show, grant or revoke consent: without it nothing leaves this machine",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.consentShowCmd(), a.consentGrantCmd(), a.consentRevokeCmd())
@@ -28,7 +28,7 @@ func (a *app) consentShowCmd() *cobra.Command {
 		Use:     "show",
 		Short:   "Show what was consented to",
 		Example: "  carl consent show --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return a.consentShow(asJSON)
 		},
@@ -98,7 +98,7 @@ func (a *app) consentGrantCmd() *cobra.Command {
 delivered to them, redacted. What was recorded before stays where it was; blocks
 of the ledger, which are not recorded for anybody, are forwarded from the first.`,
 		Example:           "  carl consent grant telemetry",
-		Args:              cobra.ExactArgs(1),
+		Args:              oneArg,
 		ValidArgsFunction: theOneConsent,
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := consentArg(args); err != nil {
@@ -131,7 +131,7 @@ func (a *app) consentRevokeCmd() *cobra.Command {
 what waits for them is purged. What they were sent already is theirs to delete.
 Destinations that cannot reach the network are not concerned.`,
 		Example:           "  carl consent revoke telemetry",
-		Args:              cobra.ExactArgs(1),
+		Args:              oneArg,
 		ValidArgsFunction: theOneConsent,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := consentArg(args); err != nil {

@@ -17,7 +17,7 @@ func (a *app) dlqCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dlq",
 		Short: "Look at dead letters: what a destination or a mapper refused for good",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.dlqListCmd(), a.dlqShowCmd(), a.dlqReplayCmd(), a.dlqDropCmd())
@@ -69,7 +69,7 @@ func (a *app) dlqListCmd() *cobra.Command {
 		Use:     "list",
 		Short:   "List the dead letters with their reasons",
 		Example: "  carl dlq list --destination camp --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return a.dlqList(s, asJSON)
 		},
@@ -157,7 +157,7 @@ func (a *app) dlqShowCmd() *cobra.Command {
 		Short:   "Show a dead letter whole: its reason, and the step or event as it was",
 		Long:    "Shows a dead letter whole. An id may be shortened as far as it names one letter.",
 		Example: "  carl dlq show 8e9030e06818",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArg,
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.dlqShow(s, args[0], asJSON)
 		},

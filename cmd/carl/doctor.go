@@ -19,7 +19,7 @@ func (a *app) doctorCmd() *cobra.Command {
 and every plugin, without touching the network and without changing anything. The
 exit status is 1 when a check fails; a warning does not fail.`,
 		Example: "  carl doctor --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			checks := host.Doctor(cmd.Context(), host.Options{Home: a.home, Log: a.logger(), Offline: a.offline})
 			return a.printChecks(checks, asJSON)

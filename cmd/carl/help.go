@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +19,7 @@ func (a *app) helpCmd(root *cobra.Command) *cobra.Command {
 		RunE: func(_ *cobra.Command, args []string) error {
 			cmd, rest, err := root.Find(args)
 			if err != nil || cmd == nil || len(rest) > 0 {
-				return fault.New(fault.Usage, "no help topic %q", args)
+				return fault.New(fault.Usage, "there is no help on %q", strings.Join(args, " ")).WithHint("run `carl help`")
 			}
 			cmd.InitDefaultHelpFlag()
 			return cmd.Help()

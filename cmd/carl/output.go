@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -30,16 +31,44 @@ func (a *app) report(err error, asJSON bool) {
 			Message string     `json:"message"`
 			Hint    string     `json:"hint,omitempty"`
 		}
-		message := err.Error()
 		writeJSON(a.stderr, struct {
 			Error body `json:"error"`
-		}{body{fault.CodeOf(err), message, fault.HintOf(err)}})
+		}{body{fault.CodeOf(err), plain(err), fault.HintOf(err)}})
 		return
 	}
 	fmt.Fprintf(a.stderr, "carl: %s\n", printable(err.Error()))
 	if hint := fault.HintOf(err); hint != "" {
 		fmt.Fprintf(a.stderr, "hint: %s\n", printable(hint))
 	}
+}
+
+// plain is an error's message and what was kept, without the code, which
+// stands beside it.
+func plain(err error) string {
+	var e *fault.Error
+	if !errors.As(err, &e) {
+		return err.Error()
+	}
+	if e.Kept == "" {
+		return e.Message
+	}
+	return e.Message + "; " + e.Kept
+}
+
+// output is where results go. It keeps the first error of writing, and writes
+// nothing more after it, so that no command has to look at every line it prints.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.to.Write(p)
+	o.err = err
+	return n, err
 }
 
 // warn tells people something that does not fail the command.

@@ -18,7 +18,7 @@ func (a *app) pluginCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
 		Short: "Install, look at and remove plugins",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.pluginListCmd(), a.pluginInspectCmd(), a.pluginInstallCmd(), a.pluginRemoveCmd())
@@ -58,7 +58,7 @@ func (a *app) pluginListCmd() *cobra.Command {
 		Use:     "list",
 		Short:   "List the bundled and the installed plugins",
 		Example: "  carl plugin list --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return a.pluginList(asJSON)
 		},
@@ -125,7 +125,7 @@ func (a *app) pluginInspectCmd() *cobra.Command {
 and, from the import section of its module, what it could reach at all. NAME is a
 bundled or an installed plugin, DIR a folder with a plugin.yaml, FILE.wasm a module.`,
 		Example:           "  carl plugin inspect carl.camp/axon\n  carl plugin inspect ./my-forwarder --json",
-		Args:              cobra.ExactArgs(1),
+		Args:              oneArg,
 		ValidArgsFunction: a.onePlugin,
 		RunE: func(_ *cobra.Command, args []string) error {
 			return a.pluginInspect(args[0], asJSON)
@@ -225,7 +225,7 @@ with what you grant it. Nothing is granted that is not named here; with
 run.`,
 		Example: `  carl plugin install --dev ./my-mapper
   carl plugin install --dev ./my-forwarder --grant net=https://collector.example:8088 --grant secret=collector`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.pluginInstall(cmd.Context(), args[0], o)
 		},
@@ -293,7 +293,7 @@ func (a *app) pluginRemoveCmd() *cobra.Command {
 		Use:               "remove NAME",
 		Short:             "Remove an installed plugin and its bytes",
 		Example:           "  carl plugin remove acme.dev/forward/splunk",
-		Args:              cobra.ExactArgs(1),
+		Args:              oneArg,
 		ValidArgsFunction: a.onePlugin,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			hm, err := a.openHome()

@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"strings"
 
@@ -43,9 +43,9 @@ A step is one JSON object a line, at most 1 MiB and 64 levels deep:
   input, output, metadata                  optional, any JSON`,
 		Example: `  carl record steps.jsonl
   echo '{"action":"LLM_REPLY","name":"answer"}' | carl record -`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.record(args[0], o)
+		Args: oneArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.record(cmd.Context(), args[0], o)
 		},
 	}
 	cmd.Flags().BoolVar(&o.json, "json", false, "print one JSON object")
@@ -57,8 +57,8 @@ A step is one JSON object a line, at most 1 MiB and 64 levels deep:
 // not JSON lines at all must not bury its own summary.
 const maxNamedLines = 20
 
-func (a *app) record(name string, o recordOptions) error {
-	in, err := a.openInput(name)
+func (a *app) record(ctx context.Context, name string, o recordOptions) error {
+	in, err := a.openInput(ctx, name)
 	if err != nil {
 		return err
 	}
@@ -71,9 +71,9 @@ func (a *app) record(name string, o recordOptions) error {
 
 	var rejects io.Writer
 	if o.rejects != "" {
-		f, err := os.OpenFile(o.rejects, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+		f, err := createRejects(o.rejects, in)
 		if err != nil {
-			return fault.New(fault.IO, "the file for rejects: %w", err).WithKept("nothing was recorded")
+			return err
 		}
 		defer f.Close()
 		rejects = f
@@ -112,6 +112,9 @@ func (a *app) record(name string, o recordOptions) error {
 		a.warn("nobody would receive %s, so nothing was kept of them; `carl consent grant telemetry` lets destinations on the network have the next ones",
 			count(done.Discarded, "step"))
 	}
+	if ctx.Err() != nil {
+		return fault.New(fault.Interrupted, "interrupted").WithKept("%s recorded", count(done.Recorded, "step"))
+	}
 	if err != nil {
 		return err
 	}
@@ -122,21 +125,23 @@ func (a *app) record(name string, o recordOptions) error {
 	return nil
 }
 
-// openInput opens the file that an argument names, "-" for standard input.
-func (a *app) openInput(name string) (io.ReadCloser, error) {
-	if name == "-" {
-		return io.NopCloser(a.stdin), nil
+// createRejects makes the file for rejects, or empties it. It is not the file
+// that is read: that one would be lost.
+func createRejects(name string, in *input) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fault.New(fault.IO, "the file for rejects: %w", err).WithKept("nothing was recorded")
 	}
-	f, err := os.Open(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fault.New(fault.InputNotFound, "there is no file %q", name).WithKept("nothing was done")
-	case err != nil:
-		return nil, fault.New(fault.IO, "%w", err).WithKept("nothing was done")
-	}
-	if info, err := f.Stat(); err == nil && info.IsDir() {
+	if in.sameFile(f) {
 		f.Close()
-		return nil, fault.New(fault.Usage, "%q is a folder, not a file of steps", name).WithKept("nothing was done")
+		return nil, fault.New(fault.Usage, "--rejects %q is the file to read", name).WithKept("nothing was done")
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return f, nil // a pipe or a device has nothing to empty
+	}
+	if err := f.Truncate(0); err != nil {
+		f.Close()
+		return nil, fault.New(fault.IO, "the file for rejects: %w", err).WithKept("nothing was recorded")
 	}
 	return f, nil
 }

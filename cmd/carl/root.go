@@ -26,7 +26,7 @@ type app struct {
 	logFormat string
 	offline   bool
 
-	// entered says that a command's own code ran. An error from before that
+	// entered says that a command's own code runs. An error from before that
 	// is cobra's, and always one of usage.
 	entered bool
 	// leftWork asks for the background child once the command is done.
@@ -39,27 +39,44 @@ const interruptGrace = 10 * time.Second
 
 // run is the whole command: it returns the exit status.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) fault.Exit {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	results := &output{to: stdout}
+	a := &app{stdin: stdin, stdout: results, stderr: stderr}
 	ctx, stop := interruptible(context.Background())
 	defer stop()
 
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(results)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
-	if err != nil && ctx.Err() != nil && !errors.As(err, new(*fault.Error)) {
-		err = fault.New(fault.Interrupted, "interrupted")
-	}
-	if err != nil && !a.entered && !errors.As(err, new(*fault.Error)) {
-		err = fault.New(fault.Usage, "%w", err).WithKept("nothing was done")
-	}
+	cmd, err := root.ExecuteContextC(ctx)
+	err = a.classify(ctx, cmd, err, results.err)
 	a.report(err, slices.Contains(args, "--json"))
 	if a.leftWork {
 		a.spawnBackgroundSync()
 	}
 	return fault.ExitOf(err)
+}
+
+// classify gives an error that has no code yet the one that fits where it
+// comes from. A result that could not be written fails the command, since
+// whoever reads it would take a part for the whole.
+func (a *app) classify(ctx context.Context, cmd *cobra.Command, err, written error) error {
+	var coded *fault.Error
+	switch {
+	case errors.As(err, &coded):
+		if coded.Code == fault.Usage && coded.Hint == "" {
+			return coded.WithHint("run `%s --help`", cmd.CommandPath())
+		}
+	case written != nil:
+		return fault.New(fault.IO, "standard output: %w", written)
+	case err == nil:
+	case ctx.Err() != nil:
+		return fault.New(fault.Interrupted, "interrupted")
+	case !a.entered:
+		return fault.New(fault.Usage, "%w", err).WithKept("nothing was done").WithHint("run `%s --help`", cmd.CommandPath())
+	}
+	return err
 }
 
 // interruptible returns a context that the first SIGINT or SIGTERM cancels. A
@@ -98,19 +115,19 @@ least once on the wire and once by id.`,
   carl sync`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return a.enter()
+			return a.checkLogFlags()
 		},
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true, DisableDefaultCmd: true},
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.home, "home", "", "the carl home `DIR` (default $CARL_HOME, else ~/.carl)")
 	flags.StringVar(&a.logLevel, "log-level", "warn", "log to stderr from this `LEVEL` on: trace, debug, info, warn, error, off")
-	flags.StringVar(&a.logFormat, "log-format", "text", "how log lines look: text or json")
+	flags.StringVar(&a.logFormat, "log-format", "text", "the `FORMAT` of log lines: text or json")
 	flags.BoolVar(&a.offline, "offline", false, "never touch the network, whatever the config says")
 	root.AddCommand(
 		a.versionCmd(),
@@ -126,18 +143,31 @@ least once on the wire and once by id.`,
 		a.completionCmd(),
 	)
 	root.SetHelpCommand(a.helpCmd(root))
+	a.noteEntry(root)
 	return root
 }
 
-// enter checks the persistent flags and notes that a command's code begins.
-func (a *app) enter() error {
+// noteEntry makes every command note that its own code begins: cobra checks
+// arguments and flags before that, and some of them after PersistentPreRunE.
+func (a *app) noteEntry(cmd *cobra.Command) {
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			a.entered = true
+			return run(cmd, args)
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		a.noteEntry(sub)
+	}
+}
+
+func (a *app) checkLogFlags() error {
 	if hclog.LevelFromString(a.logLevel) == hclog.NoLevel {
 		return fault.New(fault.Usage, "--log-level %q is not one of trace, debug, info, warn, error, off", a.logLevel)
 	}
 	if a.logFormat != "text" && a.logFormat != "json" {
 		return fault.New(fault.Usage, "--log-format %q is not one of text, json", a.logFormat)
 	}
-	a.entered = true
 	return nil
 }
 

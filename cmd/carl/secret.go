@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -13,7 +14,7 @@ func (a *app) secretCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "secret",
 		Short: "Keep the credentials that plugins are granted by name and never see",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(a.secretSetCmd(), a.secretListCmd(), a.secretRemoveCmd())
@@ -30,16 +31,16 @@ without echo; elsewhere give it with --stdin. The host puts it into the requests
 of a plugin that was granted it, for the granted origin only; the plugin itself
 never sees it. CARL_SECRET_<NAME> in the environment comes first.`,
 		Example: `  printf '%s' "$TOKEN" | carl secret set splunk-token --stdin`,
-		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
-			return a.secretSet(args[0], fromStdin)
+		Args:    oneArg,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.secretSet(cmd.Context(), args[0], fromStdin)
 		},
 	}
 	cmd.Flags().BoolVar(&fromStdin, "stdin", false, "read the value from standard input")
 	return cmd
 }
 
-func (a *app) secretSet(name string, fromStdin bool) error {
+func (a *app) secretSet(ctx context.Context, name string, fromStdin bool) error {
 	if err := home.CheckSecretName(name); err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func (a *app) secretSet(name string, fromStdin bool) error {
 	if err != nil {
 		return err
 	}
-	value, err := a.readHidden("value of "+name+": ", fromStdin, "--stdin")
+	value, err := a.readHidden(ctx, "value of "+name+": ", fromStdin, "--stdin")
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,7 @@ func (a *app) secretListCmd() *cobra.Command {
 		Use:     "list",
 		Short:   "List the names of the stored secrets, and where each value comes from",
 		Example: "  carl secret list --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return a.secretList(asJSON)
 		},
@@ -116,7 +117,7 @@ func (a *app) secretRemoveCmd() *cobra.Command {
 		Use:     "remove NAME",
 		Short:   "Drop a stored secret",
 		Example: "  carl secret remove splunk-token",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArg,
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 			return a.completeSecrets(), cobra.ShellCompDirectiveNoFileComp
 		},

@@ -40,7 +40,7 @@ pause of a destination that stopped for a reason which you have mended.`,
   carl sync --deadline 1m
   carl sync --watch
   carl sync --resume archive`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.sync(cmd.Context(), o)
 		},
@@ -65,7 +65,7 @@ func (a *app) sync(ctx context.Context, o syncOptions) error {
 		return a.syncBackground(ctx)
 	}
 	if o.deadline <= 0 {
-		return fault.New(fault.Usage, "--deadline must be longer than nothing")
+		return fault.New(fault.Usage, "--deadline must be longer than nothing").WithKept("nothing was done")
 	}
 	h, err := a.openHost()
 	if err != nil {
@@ -169,7 +169,7 @@ func (a *app) syncStatusCmd() *cobra.Command {
 		Use:     "status",
 		Short:   "Say what waits where, why, and which command helps",
 		Example: "  carl sync status --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := a.openHost()
 			if err != nil {

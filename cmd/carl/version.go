@@ -16,7 +16,7 @@ func (a *app) versionCmd() *cobra.Command {
 		Use:     "version",
 		Short:   "Show the version, and which plugins this build bundles",
 		Example: "  carl version --json",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			return a.version(asJSON)
 		},
