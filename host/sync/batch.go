@@ -58,6 +58,45 @@ func (l *lane) prepare(ctx context.Context) (more bool, stop halt, err error) {
 	return n > 0, stop, nil
 }
 
+// mapAhead begins to map the next window while this one is delivered: the one
+// takes a processor, the other mostly waits. Until l.mapping is done, read and
+// queue belong to it, and the mapper with them. A destination that failed last
+// gets nothing prepared that it would not take.
+func (l *lane) mapAhead(ctx context.Context) error {
+	if l.forwarder == nil || l.state.Attempts > 0 || len(l.flight) == 0 || len(l.queue) > 0 {
+		return nil
+	}
+	size := 0
+	for _, p := range l.read {
+		size += len(p.payload)
+	}
+	for len(l.read) < windowSteps && size < windowBytes {
+		more, err := l.nextRecords()
+		if err != nil {
+			return err
+		}
+		if len(more) == 0 {
+			break
+		}
+		l.read = append(l.read, more...)
+		for _, p := range more {
+			size += len(p.payload)
+		}
+	}
+	l.mapping.Go(func() {
+		done := 0
+		for done < len(l.read) {
+			batch := l.read[done:min(done+MaxBatchSteps, len(l.read))]
+			n, _ := l.mapBatch(ctx, batch) // a halt comes again when fill gets there
+			if done += n; n < len(batch) {
+				break
+			}
+		}
+		l.queue, l.read = l.read[:done], l.read[done:]
+	})
+	return nil
+}
+
 // nextRecords reads records, from one slot after the other. Those
 // that are not due are in it, with nothing to map.
 func (l *lane) nextRecords() ([]prepared, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	gosync "sync"
 	"time"
 
 	"carl.camp/carl/host/fault"
@@ -17,8 +18,8 @@ const (
 	// windowSteps and windowBytes bound the steps and the bytes that are fixed
 	// at one time. Each window costs four flushes of the disk, so it holds many
 	// batches; a kill makes at most one window go out twice.
-	windowSteps = 8192
-	windowBytes = 8 << 20
+	windowSteps = 4096
+	windowBytes = 4 << 20
 )
 
 // lane brings events of one topic to one destination. It is used by one
@@ -49,6 +50,7 @@ type lane struct {
 	mapper    Mapper
 	forwarder Forwarder
 	closer    io.Closer
+	mapping   gosync.WaitGroup // what is mapped ahead, see mapAhead
 
 	limit        int  // events a delivery, fewer after a too-large
 	faults       int  // faults of the forwarder in this window
@@ -99,6 +101,10 @@ func (l *lane) step(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := l.mapAhead(ctx); err != nil {
+		return err
+	}
+	defer l.mapping.Wait()
 	if failed := l.deliver(ctx); failed.kind != goOn {
 		stop = failed
 	}
@@ -118,8 +124,10 @@ func (l *lane) load(mode runMode) (err error) {
 	if l.state, err = s.State(name); err != nil {
 		return err
 	}
-	if err := l.loadFlight(); err != nil {
-		return err
+	if !mode.unlocked {
+		if err := l.loadFlight(); err != nil {
+			return err
+		}
 	}
 	if err := l.loadLetters(mode); err != nil {
 		return err
@@ -481,6 +489,7 @@ func (l *lane) plugins(ctx context.Context) halt {
 }
 
 func (l *lane) close() {
+	l.mapping.Wait()
 	if l.closer == nil {
 		return
 	}

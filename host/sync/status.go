@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/private"
 	"carl.camp/carl/host/step"
 )
 
@@ -70,21 +71,46 @@ func (r Report) Drained() bool {
 	return true
 }
 
-// Status reports without sending anything, and without the sync lock. It loads
-// a mapper only with [Options.Exact], and only where steps wait.
+// Status reports without sending anything. It loads a mapper only with
+// [Options.Exact], and only where steps wait. Beside a sync that is at work it
+// counts what is in flight like what is only recorded: as the steps that it
+// was made from.
 func Status(ctx context.Context, o Options) (Report, error) {
 	o.serialize()
-	var report Report
-	var trouble errorList
+	// To load what is in flight is to store it once more, and so is for the
+	// holder of the lock alone.
+	lock, locked, err := private.TryLock(o.Lock)
+	v := look(&o, err != nil || !locked)
+	if locked {
+		lock.Unlock()
+	}
+	return v.report(ctx)
+}
+
+// view is what there is to report, loaded and not yet counted.
+type view struct {
+	lanes   []*lane
+	trouble errorList
+}
+
+func look(o *Options, unlocked bool) *view {
+	v := new(view)
 	for i := range o.Destinations {
-		l := newLane(&o, &o.Destinations[i])
-		mode := runMode{letters: true, readOnly: true}
-		trouble.add(l.load(mode))
+		l := newLane(o, &o.Destinations[i])
+		v.lanes = append(v.lanes, l)
+		v.trouble.add(l.load(runMode{letters: true, readOnly: true, unlocked: unlocked}))
+	}
+	return v
+}
+
+func (v *view) report(ctx context.Context) (Report, error) {
+	var report Report
+	for _, l := range v.lanes {
 		status, err := l.report(ctx)
-		trouble.add(err)
+		v.trouble.add(err)
 		report.Destinations = append(report.Destinations, status)
 	}
-	return report, trouble.join()
+	return report, v.trouble.join()
 }
 
 // report puts the lane into words. Beside an error it says what it knows.

@@ -172,19 +172,22 @@ func (o *Options) find(name string) (*Destination, error) {
 // trouble, such as a full disk; the report is valid beside it.
 func Run(ctx context.Context, o Options) (Report, error) {
 	done, err := run(ctx, o, runMode{letters: true, mended: true})
-	report, statusErr := Status(ctx, o)
-	report.Busy, report.Tasks = done.busy, done.tasks
-	if err == nil {
-		err = statusErr
+	if done.busy || done.view == nil {
+		report, statusErr := Status(ctx, o)
+		report.Busy = done.busy
+		return report, errors.Join(err, statusErr)
 	}
-	return report, err
+	report, statusErr := done.view.report(ctx)
+	report.Tasks = done.tasks
+	return report, errors.Join(err, statusErr)
 }
 
 // runMode is how a lane is loaded.
 type runMode struct {
 	mended   bool // try again at once what failed for a reason that lay here, and may be mended
 	letters  bool // look for dead letters to try again, and count the others
-	readOnly bool // change nothing on the disk
+	readOnly bool // change nothing about the lane
+	unlocked bool // the sync lock is not held: leave alone what is in flight
 }
 
 // outcome is what one run did.
@@ -192,10 +195,11 @@ type outcome struct {
 	busy   bool // another one held the lock
 	worked bool // something was tried or settled
 	tasks  []TaskStatus
+	view   *view // what there was to report at the end; nil for a round of a watch
 }
 
 func run(ctx context.Context, o Options, mode runMode) (outcome, error) {
-	lock, ok, err := tryLock(o.Lock)
+	lock, ok, err := tryLock(ctx, o.Lock)
 	if err != nil || !ok {
 		return outcome{busy: err == nil}, err
 	}
@@ -228,6 +232,9 @@ func run(ctx context.Context, o Options, mode runMode) (outcome, error) {
 		done.worked = done.worked || l.worked
 	}
 	trouble.add(trim(&o))
+	if mode.letters {
+		done.view = look(&o, false)
+	}
 	return done, trouble.join()
 }
 
@@ -254,11 +261,24 @@ func (o *Options) serialize() {
 	}
 }
 
-func tryLock(path string) (*private.FileLock, bool, error) {
+// statusTime is for how long the lock may be held by one who only looks.
+const statusTime = 300 * time.Millisecond
+
+// tryLock takes the lock, or reports that another sync has it.
+func tryLock(ctx context.Context, path string) (*private.FileLock, bool, error) {
 	if err := private.MkdirAll(filepath.Dir(path)); err != nil {
 		return nil, false, err
 	}
-	return private.TryLock(path)
+	if l, ok, err := private.TryLock(path); ok || err != nil {
+		return l, ok, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTime)
+	defer cancel()
+	l, err := private.Lock(ctx, path)
+	if err != nil && ctx.Err() != nil {
+		return nil, false, nil
+	}
+	return l, err == nil, err
 }
 
 // lock waits for the lock until ctx is done.

@@ -46,6 +46,38 @@ func TestDelivers(t *testing.T) {
 	p.run(t)
 }
 
+// What is mapped ahead, while a window is delivered, is what would have been
+// mapped after it: also when deliveries fail and steps are bad.
+func TestManyWindows(t *testing.T) {
+	s := newStore()
+	f := &forwarder{store: s}
+	f.deliver = func([]world.Event) ([]world.Outcome, error) {
+		if f.calls%23 == 0 {
+			return nil, &world.Failure{Kind: world.Unavailable, Message: "now and then"}
+		}
+		return nil, nil
+	}
+	p := newPlace(t, t.TempDir(), plain("archive", &mapper{}, f))
+	kinds := repeat("one", 20_000)
+	bad := 0
+	for i := range kinds {
+		switch {
+		case i%3 == 0:
+			kinds[i] = "none"
+		case i%1777 == 1:
+			kinds[i] = "trap"
+			bad++
+		}
+	}
+	steps := p.record(t, 0, kinds...)
+	d := p.drain(t).Destinations[0]
+	same(t, s, p.due)
+	inOrder(t, s, steps)
+	if d.DeadLetters != bad || d.Acknowledged != uint64(len(p.due)) || s.again != 0 {
+		t.Errorf("%+v, %d sent again; want %d dead letters", d, s.again, bad)
+	}
+}
+
 func TestEmptyHome(t *testing.T) {
 	p := newPlace(t, t.TempDir(), plain("archive", &mapper{}, &forwarder{store: newStore()}))
 	if report := p.run(t); !report.Drained() {
