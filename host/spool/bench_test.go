@@ -24,7 +24,7 @@ func BenchmarkAppendBatch64(b *testing.B) { benchAppend(b, 64) }
 func BenchmarkAppendSingle(b *testing.B) { benchAppend(b, 1) }
 
 func benchAppend(b *testing.B, n int) {
-	s := openTest(b, Options{Sync: SyncOff, MaxBytes: 64 << 20})
+	s := openTest(b, Options{Sync: SyncOff})
 	w := writer(b, s)
 	batch := benchBatch(n)
 	b.SetBytes(int64(n * len(benchPayload)))
@@ -173,7 +173,7 @@ func BenchmarkBareWrite64(b *testing.B) {
 				f.Close()
 			}
 			// As many files live as in AppendBatch64.
-			os.Remove(filepath.Join(dir, strconv.Itoa(n-64)))
+			os.Remove(filepath.Join(dir, strconv.Itoa(n-DefaultMaxBytes/SegmentSize)))
 			var err error
 			if f, err = os.OpenFile(filepath.Join(dir, strconv.Itoa(n)), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
 				b.Fatal(err)

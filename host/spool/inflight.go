@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -106,9 +107,9 @@ func join(in []Range) []Range {
 }
 
 // LoadInflight returns the stored batch, or nil when there is none or it was
-// damaged (then it is moved aside). It stores the batch once more, since who
-// stored it may have been killed before it was durable, and nothing may be sent
-// that a power cut could take back.
+// damaged (then it is moved aside). Who stored it may have been killed before
+// its name was durable, so that is made sure of first: nothing may be sent that
+// a power cut could take back. A sound batch stays as it is, so no lock is needed.
 func (s *Spool) LoadInflight(destination string) (*Inflight, error) {
 	if err := ValidName(destination); err != nil {
 		return nil, err
@@ -123,8 +124,8 @@ func (s *Spool) LoadInflight(destination string) (*Inflight, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	if err := s.SaveInflight(destination, &b); err != nil {
-		return nil, err
+	if err := s.fs.SyncDir(filepath.Dir(s.inflightPath(destination))); err != nil {
+		return nil, spoolError("flush a batch in", err)
 	}
 	return &b, nil
 }
