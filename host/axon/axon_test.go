@@ -241,6 +241,10 @@ func TestEventProperties(t *testing.T) {
 	cuts := 0
 	rapid.Check(t, func(t *rapid.T) {
 		want := value(3).Draw(t, "data")
+		if rapid.Bool().Draw(t, "with a long string") {
+			long := strings.Repeat("é\"\n😀x", rapid.IntRange(1_000, 20_000).Draw(t, "times"))
+			want = []any{want, long}
+		}
 		data, err := json.Marshal(want, json.Deterministic(true))
 		if err != nil {
 			t.Fatal(err)
