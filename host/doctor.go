@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"carl.camp/carl/host/camp"
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/home"
 	"carl.camp/carl/host/plugin"
@@ -228,8 +227,9 @@ func (h *Host) checkPlugins(d *home.Destination) error {
 		return err
 	}
 	for _, s := range granted.Secrets {
-		if _, err := h.home.Secrets().Get(s.Name, h.environ); err != nil && s.Name != camp.TokenSecret {
-			return err
+		if _, err := h.secret(d, s.Name); fault.CodeOf(err) == fault.SecretNotFound {
+			return fault.New(fault.SecretNotFound, "the secret %s that %s is granted is not stored", s.Name, d.Plugin).
+				WithHint("run `carl secret set %s`", s.Name)
 		}
 	}
 	mapper, err := catalog.Describe(d.Mapper)
