@@ -155,9 +155,13 @@ func (h *Host) optionsWith(source string) (sync.Options, error) {
 	if err != nil {
 		return sync.Options{}, err
 	}
-	if state.OverriddenBy != "" && state.Stored {
+	switch {
+	case state.OverriddenBy != "" && state.Stored:
 		o.Withheld = state.OverriddenBy + " forbids telemetry"
 		o.WithheldHint = "unset " + state.OverriddenBy
+	case state.Granted && h.offline:
+		o.Withheld = "carl is offline"
+		o.WithheldHint = "run without --offline, and without `offline: true` in config.yaml"
 	}
 	loader := h.newLoader()
 	for i := range h.config.Destinations {
@@ -174,14 +178,15 @@ func receivesSignals(d *home.Destination) bool {
 	return d.Enabled && (d.Topics == nil || slices.Contains(d.Topics, world.Signals.String()))
 }
 
-// consent is asked before each delivery.
+// consent is asked before each delivery. Offline it is withheld: a plugin that
+// tried all the same would take the refusal for a fault of its settings.
 func (h *Host) consent() (granted bool, epoch uint32) {
 	state, err := h.home.Consent().State(h.environ)
 	if err != nil {
 		h.log.Warn("consent cannot be read, so none is given", "error", err)
 		return false, 0
 	}
-	return state.Granted, state.Epoch
+	return state.Granted && !h.offline, state.Epoch
 }
 
 func (h *Host) destination(d *home.Destination, l *loader) sync.Destination {

@@ -6,9 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"carl.camp/carl/host"
+	"carl.camp/carl/host/step"
 	"carl.camp/carl/plugins"
 )
 
@@ -89,6 +93,35 @@ func BenchmarkRecordAndSync(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)*benchSteps/b.Elapsed().Seconds(), "steps/s")
+}
+
+// BenchmarkRecordOne is what recording adds to a program: one step at a time,
+// while the background delivery is stuck in a destination that never answers.
+func BenchmarkRecordOne(b *testing.B) {
+	url, swallowed := blackHole(b)
+	dir, environ := networkHome(b, url)
+	h, err := host.Open(host.Options{Home: dir, Environ: environ}, host.BackgroundSync())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer h.Close()
+	s := step.Step{Action: step.LLMReply, Name: "answer", Input: []byte(`{"text":"` + strings.Repeat("The test fails. ", 64) + `"}`)}
+	if err := h.Record(s); err != nil {
+		b.Fatal(err)
+	}
+	<-swallowed
+	var took []time.Duration
+	for b.Loop() {
+		begin := time.Now()
+		if err := h.Record(s); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(begin))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "p50-ns")
+	b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds()), "p99-ns")
+	b.ReportMetric(float64(took[len(took)-1].Nanoseconds()), "max-ns")
 }
 
 func record(tb testing.TB, h *host.Host, lines []byte) {
