@@ -50,6 +50,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"slices"
 	gosync "sync"
 	"time"
 
@@ -309,13 +310,16 @@ type errorList struct {
 	errs []error // guarded by mu
 }
 
+// add keeps an error once: what several parts of a run meet is one trouble.
 func (l *errorList) add(err error) {
 	if err == nil {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.errs = append(l.errs, err)
+	if !slices.ContainsFunc(l.errs, func(e error) bool { return e.Error() == err.Error() }) {
+		l.errs = append(l.errs, err)
+	}
 }
 
 func (l *errorList) join() error {
