@@ -51,7 +51,11 @@ func Doctor(ctx context.Context, o Options) []home.Check {
 }
 
 func failedCheck(name string, err error) home.Check {
-	return home.Check{Name: name, Status: home.Fail, Detail: err.Error(), Fix: fault.HintOf(err)}
+	fix := fault.HintOf(err)
+	if fix == "" || strings.Contains(fix, "`carl doctor`") { // which is what runs here
+		fix = "look at space, owner and mode of what is named; a file that is no use can be moved away"
+	}
+	return home.Check{Name: name, Status: home.Fail, Detail: err.Error(), Fix: fix}
 }
 
 // checkBundled says whether this build has its plugins inside.

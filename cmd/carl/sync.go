@@ -89,19 +89,21 @@ func (a *app) sync(ctx context.Context, o syncOptions) error {
 	if ctx.Err() != nil {
 		return fault.New(fault.Interrupted, "interrupted").WithKept("what is not acknowledged waits in the spool")
 	}
-	if o.json {
+	switch {
+	case err != nil && len(report.Destinations) == 0: // it did not get as far as a report
+	case o.json:
 		if werr := a.writeReport(report); werr != nil && err == nil {
 			err = werr
 		}
-	} else if report.Busy {
+	case report.Busy:
 		a.warn("another sync is at work, and delivers what waits")
-	} else {
+	default:
 		a.printReport(report)
 	}
 	if err != nil || report.Busy {
 		return err
 	}
-	return pendingError(report)
+	return pendingError(report, deadline.Err() != nil)
 }
 
 // watch delivers until it is interrupted, and says a line when something changed.
@@ -140,8 +142,9 @@ func summary(r sync.Report) string {
 	return strings.Join(parts, "; ")
 }
 
-// pendingError is how a sync that left something behind fails.
-func pendingError(r sync.Report) error {
+// pendingError is how a sync that left something behind fails. hasty says that
+// the deadline ended it.
+func pendingError(r sync.Report, hasty bool) error {
 	var waiting []string
 	hint := ""
 	for _, d := range r.Destinations {
@@ -149,7 +152,11 @@ func pendingError(r sync.Report) error {
 			continue
 		}
 		waiting = append(waiting, d.Name)
-		if hint == "" {
+		switch {
+		case hint != "":
+		case hasty && d.State == sync.OK:
+			hint = "the deadline came first; run `carl sync --deadline 5m` to give it longer"
+		default:
 			hint = d.Hint
 		}
 	}
