@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"slices"
 
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/spool"
@@ -58,19 +59,22 @@ func (l *lane) prepare(ctx context.Context) (more bool, stop halt, err error) {
 	return n > 0, stop, nil
 }
 
-// mapAhead begins to map the next window while this one is delivered: the one
-// takes a processor, the other mostly waits. Until l.mapping is done, read and
+// mapAhead begins to map the next window while this one is stored and
+// delivered: the one takes a processor, the other mostly waits. Until l.mapping is done, read and
 // queue belong to it, and the mapper with them. A destination that failed last
 // gets nothing prepared that it would not take.
 func (l *lane) mapAhead(ctx context.Context) error {
-	if l.forwarder == nil || l.state.Attempts > 0 || len(l.flight) == 0 || len(l.queue) > 0 {
+	if l.forwarder == nil || l.state.Attempts > 0 || len(l.flight) == 0 {
 		return nil
 	}
 	size := 0
+	for i := range l.queue {
+		size += l.queue[i].size()
+	}
 	for _, p := range l.read {
 		size += len(p.payload)
 	}
-	for len(l.read) < windowSteps && size < windowBytes {
+	for len(l.queue)+len(l.read) < windowSteps && size < windowBytes {
 		more, err := l.nextRecords()
 		if err != nil {
 			return err
@@ -92,7 +96,7 @@ func (l *lane) mapAhead(ctx context.Context) error {
 				break
 			}
 		}
-		l.queue, l.read = l.read[:done], l.read[done:]
+		l.queue, l.read = slices.Concat(l.queue, l.read[:done]), l.read[done:]
 	})
 	return nil
 }

@@ -19,7 +19,7 @@ const (
 	// at one time. Each window costs four flushes of the disk, so it holds many
 	// batches; a kill makes at most one window go out twice.
 	windowSteps = 4096
-	windowBytes = 4 << 20
+	windowBytes = 2 << 20
 )
 
 // lane brings events of one topic to one destination. It is used by one
@@ -97,6 +97,7 @@ func (l *lane) run(ctx context.Context, mode runMode) (err error) {
 func (l *lane) step(ctx context.Context) error {
 	l.worked = true
 	l.faults, l.progress, l.put = 0, 0, halt{}
+	before := len(l.flight)
 	stop, err := l.fill(ctx)
 	if err != nil {
 		return err
@@ -105,6 +106,11 @@ func (l *lane) step(ctx context.Context) error {
 		return err
 	}
 	defer l.mapping.Wait()
+	if len(l.flight) > before {
+		if err := l.store(); err != nil {
+			return err
+		}
+	}
 	if failed := l.deliver(ctx); failed.kind != goOn {
 		stop = failed
 	}
@@ -284,11 +290,11 @@ func (l *lane) ready(ctx context.Context) bool {
 	}
 }
 
-// fill tops the flight up with what is due next, and makes the bytes durable.
+// fill tops the flight up with what is due next; [lane.store] makes it durable.
 // The halt says why there could be no more; what is in flight can be sent all
 // the same.
 func (l *lane) fill(ctx context.Context) (halt, error) {
-	steps, size, before := 0, 0, len(l.flight)
+	steps, size := 0, 0
 	for _, f := range l.flight {
 		size += len(f.Body)
 	}
@@ -314,12 +320,6 @@ func (l *lane) fill(ctx context.Context) (halt, error) {
 		steps++
 		size += next.size()
 		l.take(next)
-	}
-	if len(l.flight) == before {
-		return stop, nil
-	}
-	if err := l.store(); err != nil {
-		return halt{}, err
 	}
 	return stop, nil
 }
