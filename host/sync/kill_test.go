@@ -131,6 +131,12 @@ func (c *child) kill(t *testing.T) {
 	}
 }
 
+// How long the killing goes on, and what it must have been about.
+const (
+	minRounds, maxRounds = 25, 400
+	enoughSteps          = 500
+)
+
 // Recorders and syncers, several at once, are killed at any moment, again and
 // again. What a recorder was told is recorded arrives, under one id with one body.
 func TestKilledProcesses(t *testing.T) {
@@ -139,7 +145,8 @@ func TestKilledProcesses(t *testing.T) {
 	}
 	p := newPlace(t, t.TempDir())
 	acknowledged := make(map[string]bool)
-	for range 25 {
+	// A slow machine takes more rounds to record enough.
+	for round := 0; round < minRounds || len(acknowledged) < enoughSteps && round < maxRounds; round++ {
 		var recorders, syncers []*child
 		for range 2 {
 			recorders = append(recorders, start(t, "record", p.dir))
@@ -198,7 +205,7 @@ func TestKilledProcesses(t *testing.T) {
 	if missing > 0 {
 		t.Errorf("%d steps were acknowledged and did not arrive", missing)
 	}
-	if len(acknowledged) < 300 {
+	if len(acknowledged) < enoughSteps {
 		t.Errorf("only %d steps were recorded: the test shows nothing", len(acknowledged))
 	}
 	if dead := deadOf(t, p.spool, ""); len(dead) > 0 {
