@@ -312,10 +312,10 @@ func CheckDestinationName(name string) error {
 	}
 	switch name {
 	case "con", "prn", "aux", "nul":
-		return errors.New("Windows keeps it for a device")
+		return errors.New("it is the name of a device on Windows")
 	}
 	if len(name) == 4 && (name[:3] == "com" || name[:3] == "lpt") && '0' <= name[3] && name[3] <= '9' {
-		return errors.New("Windows keeps it for a device")
+		return errors.New("it is the name of a device on Windows")
 	}
 	return nil
 }

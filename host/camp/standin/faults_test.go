@@ -177,10 +177,12 @@ func TestSeedRepeatsTheSequence(t *testing.T) {
 		}
 		return strings.Join(out, " ")
 	}
-	if sequence(7) != sequence(7) {
+	first, again := sequence(7), sequence(7)
+	if first != again {
 		t.Error("one seed gives two sequences")
 	}
-	if sequence(7) == sequence(8) || sequence(0) == sequence(0) {
+	random, other := sequence(0), sequence(0)
+	if first == sequence(8) || random == other {
 		t.Error("other seeds give the same sequence")
 	}
 }
