@@ -235,18 +235,6 @@ func mkdir(t *testing.T, dir string, mode os.FileMode) {
 	}
 }
 
-func expect(t *testing.T, output string, code, want int, parts ...string) {
-	t.Helper()
-	if code != want {
-		t.Errorf("exit status %d, want %d", code, want)
-	}
-	for _, part := range parts {
-		if !strings.Contains(output, part) {
-			t.Errorf("the output does not say %q:\n%s", part, output)
-		}
-	}
-}
-
 // left fails unless exactly these names are in a folder.
 func left(t *testing.T, dir string, names ...string) {
 	t.Helper()
