@@ -9,15 +9,23 @@ import "slices"
 type block struct {
 	head     int32 // index in flow.code of the instruction that it starts before
 	weight   int64 // cost of its instructions
+	since    int32 // most instructions on a way from the last comparison to here, growing as it is filled
 	edges    int32 // first of its edges in flow.edges, or -1
 	preds    int32 // edges that lead here, those back to a loop header not counted
 	depth    int32 // loops around it, itself included
 	header   bool  // a loop header that is jumped back to: a check stands here
+	long     bool  // begun because too much ran since the last comparison: a check stands here
 	calls    bool  // holds a call, or a bulk instruction
 	operands bool  // a loop header with parameters
 	exits    bool  // may leave the function from its tail
 	backs    int32 // first of its jumps back to loop headers in flow.edges, or -1
 }
+
+// maxStretch is how many instructions may run on any way through a function,
+// loops aside, before the balance is compared, and charged for what comes next. It
+// bounds what a caller runs after a call has returned: a chain of calls as deep as the
+// stack allows, 40,000 frames, must not unwind for seconds on what it paid on its way down.
+const maxStretch = 512
 
 // edge is a way from one block to another. A way back to a loop header, or out
 // of the function, has no edge: it asks for no credit.
@@ -82,6 +90,11 @@ func (f *flow) analyze(p *parsed, number int) error {
 	f.vectors = slices.Contains(sig.params, typeV128) || slices.Contains(b.declared, typeV128)
 	f.open()
 	for c.err == nil && len(f.frames) > 0 {
+		if from := f.current; from >= 0 && f.blocks[from].since >= maxStretch {
+			to := f.open()
+			f.link(from, to)
+			f.blocks[to].long, f.blocks[to].since = true, 0
+		}
 		in, s := c.instr()
 		if c.err != nil {
 			break
@@ -103,6 +116,7 @@ func (f *flow) open() int32 {
 }
 
 func (f *flow) link(from, to int32) {
+	f.blocks[to].since = max(f.blocks[to].since, f.blocks[from].since)
 	f.edges = append(f.edges, edge{to, f.blocks[from].edges})
 	f.blocks[from].edges = int32(len(f.edges) - 1)
 	f.blocks[to].preds++
@@ -158,6 +172,7 @@ func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
 	live := f.current >= 0
 	if live && !in.op.free() {
 		f.blocks[f.current].weight++
+		f.blocks[f.current].since++
 	}
 	if s.imm == immMemory || in.op>>8 == prefixVector {
 		f.addresses++
@@ -235,6 +250,7 @@ func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
 		}
 		f.call(c, &p.types[p.funcs[in.arg]])
 		if live {
+			f.blocks[f.current].since += maxTinyLeaf
 			f.calls = append(f.calls, in.arg)
 		}
 	case opCallIndirect:
@@ -244,6 +260,9 @@ func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
 		}
 		f.call(c, &p.types[in.arg])
 		f.indirect = f.indirect || live
+		if live {
+			f.blocks[f.current].since += maxTinyLeaf
+		}
 	case opRefFunc:
 		if int(in.arg) >= len(p.funcs) {
 			c.fail("no function %d", in.arg)

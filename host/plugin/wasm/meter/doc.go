@@ -55,12 +55,14 @@
 // # Where it is compared
 //
 // At the entry of every function, at the header of every loop that is jumped
-// back to, and at every instruction that is charged by length. A function that falls into a loop
+// back to, at every instruction that is charged by length, and wherever 512
+// instructions may have run since the last comparison. A function that falls into a loop
 // at once leaves its own comparison to the loop's header: Go compiles every function
 // to such a loop. Functions of a few instructions that call nothing are not compared,
-// since their callers are. Between two comparisons there is no way back, so what can
-// run is bounded by the size of the code: by the largest function, and by the tiny
-// functions that it may call in a row.
+// since their callers are. What follows such a comparison is charged there and not
+// ahead of it: a function cannot pay on its way into a recursion for what it runs,
+// without a pause, on its way out. So what runs between two comparisons is bounded: by
+// 512 instructions for each of the frames that return in a row.
 //
 // Where the comparison fails, the guest calls a function that passes the
 // balance to [ImportYield] and adds what it grants. At a loop the slow path then jumps back to

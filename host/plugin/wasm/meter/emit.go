@@ -177,8 +177,11 @@ func (w *writer) body(number int) {
 		in := &f.code[i]
 		for next < len(f.blocks) && int(f.blocks[next].head) == i {
 			upto(in.at)
-			if f.blocks[next].header {
-				w.check(fused && next == 1, !f.blocks[next].operands)
+			switch b := &f.blocks[next]; {
+			case b.header:
+				w.check(fused && next == 1, !b.operands)
+			case b.long:
+				w.check(false, false)
 			}
 			w.add(-w.plan.charge[next])
 			next++

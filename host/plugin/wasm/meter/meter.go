@@ -2,7 +2,7 @@ package meter
 
 // Version names the form of the rewriter's output. It is part of the name of
 // a compilation cache: bump it with every change that gives other bytes.
-const Version = "1"
+const Version = "2"
 
 // Names of what a rewritten module imports and exports beyond the guest's
 // own. A guest that uses one of them itself is refused.

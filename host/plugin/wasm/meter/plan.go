@@ -93,7 +93,7 @@ func (pl *plan) refine(f *flow) (settled bool) {
 			}
 		}
 		pl.need[i] = b.weight + out
-		if i == 0 || b.header || b.preds > 1 && pl.cut[i] {
+		if i == 0 || b.header || b.long || b.preds > 1 && pl.cut[i] {
 			pl.credit[i], pl.charge[i] = 0, pl.need[i]
 		} else { // a merge; for an open arm its only predecessor says later
 			pl.credit[i], pl.charge[i] = pl.need[i], 0
@@ -104,7 +104,7 @@ func (pl *plan) refine(f *flow) (settled bool) {
 
 // open tells whether a block's credit is for its only predecessor to settle.
 func (pl *plan) open(f *flow, i int32) bool {
-	return f.blocks[i].preds == 1 && !f.blocks[i].header
+	return f.blocks[i].preds == 1 && !f.blocks[i].header && !f.blocks[i].long
 }
 
 func resize[T any](s []T, n int) []T {
