@@ -176,11 +176,11 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if done.busy || done.view == nil {
 		report, statusErr := Status(ctx, o)
 		report.Busy = done.busy
-		return report, errors.Join(err, statusErr)
+		return report, joined(err, statusErr)
 	}
 	report, statusErr := done.view.report(ctx)
 	report.Tasks = done.tasks
-	return report, errors.Join(err, statusErr)
+	return report, joined(err, statusErr)
 }
 
 // runMode is how a lane is loaded.
@@ -320,6 +320,15 @@ func (l *errorList) add(err error) {
 	if !slices.ContainsFunc(l.errs, func(e error) bool { return e.Error() == err.Error() }) {
 		l.errs = append(l.errs, err)
 	}
+}
+
+// joined is an error of all that are not nil, each once.
+func joined(errs ...error) error {
+	var l errorList
+	for _, err := range errs {
+		l.add(err)
+	}
+	return l.join()
 }
 
 func (l *errorList) join() error {
