@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"carl.camp/carl/host/axon"
 	"carl.camp/carl/host/home"
 	"carl.camp/carl/host/sync"
@@ -148,7 +150,7 @@ func (h *Host) optionsWith(source string) (sync.Options, error) {
 		Redactor: h.redactor,
 		Consent:  h.consent,
 		Exact:    true,
-		Log:      h.logSync,
+		Log:      logTo(h.log.Named("sync")),
 		Progress: h.progress,
 	}
 	state, err := h.home.Consent().State(h.environ)
@@ -219,16 +221,20 @@ func (h *Host) destination(d *home.Destination, l *loader) sync.Destination {
 	}
 }
 
-func (h *Host) logSync(level world.LogLevel, message string) {
-	log := h.log.Named("sync")
-	switch level {
-	case world.LogTrace, world.LogDebug:
-		log.Debug(message)
-	case world.LogInfo:
-		log.Info(message)
-	case world.LogWarn:
-		log.Warn(message)
-	default:
-		log.Error(message)
+// logTo writes the lines of plugins and deliveries to a log.
+func logTo(log hclog.Logger) func(world.LogLevel, string) {
+	return func(level world.LogLevel, message string) {
+		switch level {
+		case world.LogTrace:
+			log.Trace(message)
+		case world.LogDebug:
+			log.Debug(message)
+		case world.LogInfo:
+			log.Info(message)
+		case world.LogWarn:
+			log.Warn(message)
+		default:
+			log.Error(message)
+		}
 	}
 }
