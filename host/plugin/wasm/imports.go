@@ -185,8 +185,8 @@ func liftRequest(l *lifter, stack []uint64) (req world.Request, tooLarge bool) {
 		return req, true
 	}
 	body := l.bytesAt("the body", arg(6), arg(7))
-	rest := l.left
-	l.left = min(rest, maxHeaderBytes)
+	held := max(l.left-maxHeaderBytes, 0) // not for the rest of the request
+	l.left -= held
 	req = world.Request{
 		Method: l.strAt("the method", arg(0), arg(1)),
 		URL:    l.strAt("the url", arg(2), arg(3)),
@@ -207,6 +207,7 @@ func liftRequest(l *lifter, stack []uint64) (req world.Request, tooLarge bool) {
 	default:
 		l.fail("the timeout has the discriminant %d of 2 cases", disc)
 	}
+	l.left += held
 	return req, false
 }
 

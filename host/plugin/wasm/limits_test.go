@@ -16,6 +16,7 @@ import (
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/plugin/wasm/internal/wat"
 	"carl.camp/carl/host/step"
+	"carl.camp/carl/host/world"
 )
 
 var ctxStart = time.Unix(1_000_000_000, 0)
@@ -308,5 +309,78 @@ func TestClean(t *testing.T) {
 		if got := clean([]byte(c.in), c.most); got != c.want {
 			t.Errorf("clean(%q, %d) = %q, want %q", c.in, c.most, got, c.want)
 		}
+	}
+}
+
+// TestUnwindingIsInterrupted ends a call at the bottom of a deep recursion
+// whose every frame has much to do on its way out. What it charged on its way
+// down must not let it run on without asking.
+func TestUnwindingIsInterrupted(t *testing.T) {
+	p := load(t, wat.Assemble(t, `(module
+  (import "carl:plugin/log@0.1.0" "write" (func $log (param i32 i32 i32)))
+  (memory (export "memory") 1)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 32768))
+  (func $down (param $n i32) (result i32)
+    (if (local.get $n)
+      (then (drop (call $down (i32.sub (local.get $n) (i32.const 1)))))
+      (else (call $log (i32.const 0) (i32.const 0) (i32.const 1))))
+    (local.get $n)`+strings.Repeat("(i32.xor (i32.const 5))", 2000)+`)
+  (func (export "carl:plugin/mapper@0.1.0#map-steps") (param i32 i32) (result i32)
+    (drop (call $down (i32.const 2000)))
+    (i32.const 1024)))`), Config{World: SignalMapper})
+	if _, err := p.Mapper().Map(ctx, madeSteps(1), false); err != nil {
+		t.Fatal(err)
+	}
+	interrupted, cancel := context.WithCancel(ctx)
+	p.cfg.Log = func(world.LogLevel, string) { cancel() }
+	_, err := p.Mapper().Map(interrupted, madeSteps(1), false)
+	wantCode(t, err, fault.Interrupted)
+}
+
+// TestPrintingIsInterrupted ends a call while one write of many lines is
+// passed on, and holds its fuel against the lines.
+func TestPrintingIsInterrupted(t *testing.T) {
+	module := wat.Assemble(t, `(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 32)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 32768))
+  (func (export "carl:plugin/mapper@0.1.0#map-steps") (param i32 i32) (result i32)
+    (memory.fill (i32.const 65536) (i32.const 10) (i32.const 1000000))
+    (i32.store (i32.const 0) (i32.const 65536))
+    (i32.store (i32.const 4) (i32.const 1000000))
+    (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 16)))
+    (memory.fill (i32.const 1024) (i32.const 0) (i32.const 12))
+    (i32.const 1024)))`)
+	interrupted, cancel := context.WithCancel(ctx)
+	lines := 0
+	p := load(t, module, Config{World: SignalMapper, Log: func(world.LogLevel, string) { lines++; cancel() }})
+	_, err := p.Mapper().Map(interrupted, madeSteps(1), false)
+	wantCode(t, err, fault.Interrupted)
+	if lines > hostChunk+1 {
+		t.Errorf("%d lines were passed on after the end", lines)
+	}
+	if _, err := p.Mapper().Map(ctx, madeSteps(1), false); err != nil {
+		t.Fatal(err)
+	}
+	if fuel := p.LastFuel(); fuel < 1_000_000*logLineCost {
+		t.Errorf("a million lines cost %d", fuel)
+	}
+}
+
+// TestRequestCostsWhatItCarries sends one small request.
+func TestRequestCostsWhatItCarries(t *testing.T) {
+	p := load(t, wat.Assemble(t, `(module
+  (import "carl:plugin/http@0.1.0" "send" (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+  (memory (export "memory") 1)
+  (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 32768))
+  (func (export "carl:plugin/forwarder@0.1.0#open") (param i32 i32) (result i32)
+    (call $send (i32.const 0) (i32.const 4) (i32.const 0) (i32.const 8) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 100) (i32.const 0) (i32.const 0) (i32.const 2048))
+    (i32.const 1024))
+  (func (export "carl:plugin/forwarder@0.1.0#deliver") (param i32 i32 i32) (result i32) (i32.const 1024)))`), Config{World: EventForwarder})
+	if err := p.Forwarder().Open(ctx, []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if fuel := p.LastFuel(); fuel > 2000 || fuel < 112 {
+		t.Errorf("a request of 112 bytes cost %d", fuel)
 	}
 }

@@ -28,8 +28,8 @@ const (
 	maxIovecs = 1024
 	// maxSubscriptions bounds one poll; Go asks for one or two.
 	maxSubscriptions = 1024
-	// randomChunk is how many random bytes are made between two looks at the clock.
-	randomChunk = 64 << 10
+	// hostChunk is how many bytes are made or printed between two looks at the clock.
+	hostChunk = 64 << 10
 	// realClockStep is what the clock of a forwarder is cut to.
 	realClockStep = time.Millisecond
 )
@@ -281,8 +281,14 @@ func fdWrite(in *instance, a []uint64) uint64 {
 		if total += uint64(len(b)); total > math.MaxUint32 {
 			return errnoInval
 		}
-		in.charge(uint64(len(b)))
-		in.wasi.print(&in.log, int(fd-1), b)
+		in.charge(0) // for an empty vector too
+		for len(b) > 0 {
+			part := b[:min(len(b), hostChunk)]
+			// A line costs the host more than its bytes.
+			in.charge(uint64(len(part) + logLineCost*bytes.Count(part, []byte("\n"))))
+			in.wasi.print(&in.log, int(fd-1), part)
+			b = b[len(part):]
+		}
 	}
 	if !in.mem.WriteUint32Le(uint32(a[3]), uint32(total)) {
 		return errnoFault
@@ -296,7 +302,7 @@ func randomGet(in *instance, a []uint64) uint64 {
 		return errnoFault
 	}
 	for len(b) > 0 {
-		part := b[:min(len(b), randomChunk)]
+		part := b[:min(len(b), hostChunk)]
 		in.charge(uint64(len(part)))
 		if in.wasi.pure {
 			in.wasi.random.Read(part)

@@ -58,6 +58,8 @@ type flow struct {
 	params, results int32
 	calls           []uint32 // functions called, with repeats
 	indirect        bool     // call_indirect
+	indirects       int      // how many
+	free            int      // instructions that cost nothing
 	loops           bool     // any loop that is jumped back to
 	bulky           bool     // any instruction charged by its operand
 	references      []uint32 // ref.func
@@ -101,6 +103,9 @@ func (f *flow) analyze(p *parsed, number int) error {
 		}
 		f.code = append(f.code, in)
 		f.step(c, p, in, s, locals)
+		if err := f.excess(function); err != nil && c.err == nil {
+			c.err = err // before more memory goes into it
+		}
 	}
 	if c.err == nil && c.left() != 0 {
 		c.fail("code after the end of a function")
@@ -170,7 +175,9 @@ func (f *flow) spill(height int32) {
 
 func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
 	live := f.current >= 0
-	if live && !in.op.free() {
+	if in.op.free() {
+		f.free++
+	} else if live {
 		f.blocks[f.current].weight++
 		f.blocks[f.current].since++
 	}
@@ -262,6 +269,7 @@ func (f *flow) step(c *cursor, p *parsed, in instr, s shape, locals int) {
 		f.indirect = f.indirect || live
 		if live {
 			f.blocks[f.current].since += maxTinyLeaf
+			f.indirects++
 		}
 	case opRefFunc:
 		if int(in.arg) >= len(p.funcs) {

@@ -235,6 +235,9 @@ func TestRefused(t *testing.T) {
 		{"60,000 blocks", one("\x00" + repeat("\x02\x40", 60_000) + repeat("\x0b", 60_001)), "nests more than 1000"},
 		{"60,000 blocks in dead code", one("\x00\x00" + repeat("\x02\x40", 60_000) + repeat("\x0b", 60_001)), "nests more than 1000"},
 		{"a long function", one("\x00" + repeat("\x01", maxBody) + "\x0b"), "a function of"},
+		{"many instructions", one("\x00" + repeat("\x41\x00\x1a", 500_001) + "\x0b"), "more than 1000000 instructions"},
+		{"many ways", one("\x00" + repeat("\x02\x40", 200) + repeat("\x02\x40\x41\x00\x0e"+leb(200)+allLabels(201)+"\x0b", 500) + repeat("\x0b", 201)), "branches"},
+		{"many calls", one("\x00" + repeat("\x10\x00", 100_001) + "\x0b"), "more than 100000 calls"},
 		{"many functions", raw("\x01", none, "\x03", leb(maxFunctions+1)+repeat("\x00", maxFunctions+1)), "100001 functions"},
 		{"many types", raw("\x01", leb(maxTypes+1)+repeat("\x60\x00\x00", maxTypes+1)), "50001 types"},
 		{"many parameters", raw("\x01", "\x01\x60"+leb(1001)+repeat("\x7f", 1001)+"\x00"), "1001 values"},
@@ -337,4 +340,42 @@ func TestMovesAreCharged(t *testing.T) {
 	if used := h.used(m); used < rounds*(locals-crowded) {
 		t.Errorf("charged %d for %d rounds over %d values", used, rounds, locals)
 	}
+}
+
+// TestCompilerIsSpared refuses functions of a few kilobytes that would keep
+// the compiler busy for minutes, or make it hold gigabytes.
+func TestCompilerIsSpared(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		module []byte
+		says   string
+	}{
+		{"many merges", one("\x00" + repeat("\x41\x00\x04\x40\x0b", 20_001) + "\x0b"), "basic blocks"},
+		{"many values in use at merges", one("\x01" + leb(2_000) + "\x7f" + repeat("\x41\x00\x04\x40\x0b", 1500) + readAll(2_000) + "\x0b"), "hands on 6000000 values"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := Inspect(c.module)
+			if fault.CodeOf(err) != fault.PluginBadModule || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("refused with: %v; want it to say %q", err, c.says)
+			}
+		})
+	}
+}
+
+// allLabels is the immediate of a br_table that names labels 0 to n-1.
+func allLabels(n int) string {
+	var b []byte
+	for i := range n {
+		b = appendU32(b, uint32(i))
+	}
+	return string(b)
+}
+
+// readAll is code that reads the first n locals.
+func readAll(n int) string {
+	var b []byte
+	for i := range n {
+		b = append(appendU32(append(b, byte(opLocalGet)), uint32(i)), 0x1a)
+	}
+	return string(b)
 }

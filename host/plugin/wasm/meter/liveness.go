@@ -19,6 +19,8 @@ type liveness struct {
 	calls []bool   // by block
 
 	pending, candidates []uint64 // see count
+
+	visited int64 // words looked at, over all functions
 }
 
 // crowd adds to the weight of every block where ways meet with many values in
@@ -54,10 +56,19 @@ func (lv *liveness) values(f *flow, locals int) int64 {
 	if f.sets == 0 {
 		return 0
 	}
+	if !lv.solve(f, locals) {
+		return int64(f.sets) + int64(len(f.blocks))*int64(min(locals, f.sets))
+	}
+	return lv.count(f)
+}
+
+// solve finds what is live at the head of each block. It reports false for a
+// function that is too large for it.
+func (lv *liveness) solve(f *flow, locals int) bool {
 	lv.words = (locals + 63) / 64
 	n := len(f.blocks) * lv.words
 	if n > maxLiveness {
-		return int64(f.sets) + int64(len(f.blocks))*int64(min(locals, f.sets))
+		return false
 	}
 	for _, set := range []*[]uint64{&lv.read, &lv.late, &lv.written, &lv.live, &lv.cross} {
 		*set = resize(*set, n)
@@ -66,9 +77,11 @@ func (lv *liveness) values(f *flow, locals int) int64 {
 	lv.calls = resize(lv.calls, len(f.blocks))
 	clear(lv.calls)
 	lv.gather(f)
-	for lv.pass(f) {
+	lv.visited += int64(n)
+	for lv.pass(f) && lv.visited <= maxVisited {
+		lv.visited += int64(n)
 	}
-	return lv.count(f)
+	return true
 }
 
 func (lv *liveness) gather(f *flow) {

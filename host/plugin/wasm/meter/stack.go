@@ -47,6 +47,9 @@ func measure(p *parsed) (*stack, error) {
 		if err := f.analyze(p, i); err != nil {
 			return nil, err
 		}
+		if err := f.affordable(p.imported+i, int(f.params)+p.bodies[i].locals, lv); err != nil {
+			return nil, err
+		}
 		size := f.frame(p, i, lv)
 		if size > maxFrame {
 			return nil, refuse("has a function, number %d, that may take %d bytes of stack for one call; the limit is %d",
