@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,14 +38,18 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 //
 //	<cache>/<SHA-256 of the module>-m<version>/wazero-<version>-<arch>-<os>/<key>
 //	                                                                      /<key>.crc32c
+//	                                    /metered/<pages>
 //
 // What stands there is executed, so nobody else may be able to write it: the
 // folders are checked for owner and mode. wazero itself guards only the code
 // by a checksum, not the table of where its functions begin; carl adds one
-// over the whole entry, against accidents.
+// over the whole entry, against accidents. The metered module stands beside the
+// code, for a limit of so many pages of memory: to make it again takes longer than
+// everything else that a load from the cache does.
 type codeCache struct {
 	dir     string
-	entries int // found intact
+	entries int  // found intact
+	intact  bool // the metered module was read from here
 }
 
 // CheckCache says why a folder would not be used as a compilation cache, or
@@ -97,9 +102,12 @@ func (c *codeCache) seal() error {
 	})
 }
 
-// clear removes every entry.
+// clear removes every entry, and the metered modules.
 func (c *codeCache) clear() error {
-	c.entries = 0
+	c.entries, c.intact = 0, false
+	if err := os.RemoveAll(filepath.Join(c.dir, meteredDir)); err != nil {
+		return err
+	}
 	return c.each(func(dir, name string) error { return remove(filepath.Join(dir, name)) })
 }
 
@@ -211,4 +219,47 @@ func prune(root string) {
 	for _, m := range modules[min(len(modules), maxCached):] {
 		os.RemoveAll(filepath.Join(root, m.name))
 	}
+}
+
+// meteredDir is the folder of the metered modules. A file of it ends with the
+// CRC-32C of what comes before, in 4 bytes.
+const (
+	meteredDir = "metered"
+	// maxMetered bounds one, in bytes: metering adds a third to a real module, and
+	// sixfold to the worst.
+	maxMetered = 256 << 20
+)
+
+func (c *codeCache) meteredPath(pages uint32) string {
+	return filepath.Join(c.dir, meteredDir, strconv.FormatUint(uint64(pages), 10))
+}
+
+// metered reads the metered module for a limit of memory. An error says that
+// there is none, or none intact.
+func (c *codeCache) metered(pages uint32) ([]byte, error) {
+	if c.entries == 0 { // then time is not what matters
+		return nil, fs.ErrNotExist
+	}
+	b, err := private.ReadFile(c.meteredPath(pages), maxMetered)
+	if err != nil {
+		return nil, err
+	}
+	at := len(b) - crc32.Size
+	if at < 0 || crc32.Checksum(b[:at], castagnoli) != le.Uint32(b[at:]) {
+		return nil, errors.New("damaged")
+	}
+	c.intact = true
+	return b[:at], nil
+}
+
+// keepMetered writes the metered module, unless it was read from there.
+func (c *codeCache) keepMetered(pages uint32, module []byte) error {
+	if c.intact || len(module) > maxMetered-crc32.Size {
+		return nil
+	}
+	if err := private.MkdirAll(filepath.Join(c.dir, meteredDir)); err != nil {
+		return err
+	}
+	whole := append(make([]byte, 0, len(module)+crc32.Size), module...)
+	return private.WriteFile(c.meteredPath(pages), le.AppendUint32(whole, crc32.Checksum(module, castagnoli)))
 }

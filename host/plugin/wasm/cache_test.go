@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -211,5 +212,64 @@ func TestCacheIsPruned(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, "somebody's")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestMeteredIsCached damages the metered module beside the compiled code: it is
+// made and written again, and what was compiled still serves.
+func TestMeteredIsCached(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	loadCached(t, dir)
+	files, err := filepath.Glob(filepath.Join(dir, "*", meteredDir, "*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("metered: %q, %v", files, err)
+	}
+	file := files[0]
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, do := range map[string]func() error{
+		"gone":    func() error { return os.Remove(file) },
+		"empty":   func() error { return os.Truncate(file, 0) },
+		"torn":    func() error { return os.Truncate(file, int64(len(whole)/2)) },
+		"damaged": func() error { return os.WriteFile(file, append([]byte{1}, whole[1:]...), 0o600) },
+		"a link": func() error {
+			os.Remove(file)
+			return os.Symlink("/dev/zero", file)
+		},
+	} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+		if n, warnings := loadCached(t, dir); n != 0 || warnings != nil {
+			t.Errorf("%s: compiled %d times, %q", name, n, warnings)
+		}
+		if info, err := os.Lstat(file); err != nil || !info.Mode().IsRegular() {
+			t.Errorf("%s: %v, %v", name, info, err)
+		} else if b, err := os.ReadFile(file); err != nil || string(b) != string(whole) {
+			t.Errorf("%s: the file is not as before: %v", name, err)
+		}
+	}
+
+	// What passes its checksum and is no module goes with everything else.
+	bad := []byte("not a module")
+	if err := os.WriteFile(file, le.AppendUint32(bad, crc32.Checksum(bad, castagnoli)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if n, warnings := loadCached(t, dir); n != 1 || warnings != nil {
+		t.Errorf("no module: compiled %d times, %q", n, warnings)
+	}
+	if n, _ := loadCached(t, dir); n != 0 {
+		t.Error("no module: and once more at the next load")
+	}
+
+	// A refused module leaves nothing.
+	refused := filepath.Join(t.TempDir(), "cache")
+	if _, err := Load(ctx, []byte("no module"), Config{World: SignalMapper, CacheDir: refused}); err == nil {
+		t.Fatal("loaded")
+	}
+	if left, _ := os.ReadDir(refused); len(left) != 0 {
+		t.Errorf("a refused module left %v", left)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"strings"
 	"time"
@@ -71,22 +72,16 @@ func Load(ctx context.Context, module []byte, cfg Config) (*Plugin, error) {
 			WithHint("install the core module that the component wraps")
 	}
 	pages := uint32(cfg.MemoryMiB) << 4
-	metered, info, err := meter.Rewrite(module, meter.Config{MaxMemoryPages: pages})
+	p := &Plugin{cfg: cfg, pages: pages, budget: budgetOf(cfg.World, cfg.Fuel)}
+	code := p.openCache(module)
+	metered, err := p.meter(module, code)
+	if err == nil {
+		err = p.compile(ctx, module, metered, code)
+	}
 	if err != nil {
-		var f *fault.Error
-		if errors.As(err, &f) {
-			return nil, pluginFault(cfg.Name, f.Code, "is refused: %s", f.Message)
+		if code != nil {
+			os.Remove(code.dir) // if nothing is in it
 		}
-		return nil, pluginFault(cfg.Name, fault.PluginBadModule, "is refused: %w", err)
-	}
-	if err := link(cfg.Name, cfg.World, info); err != nil {
-		return nil, err
-	}
-	p := &Plugin{cfg: cfg, info: info, pages: pages, budget: budgetOf(cfg.World, cfg.Fuel)}
-	if info.MemoryMax > pages {
-		metered = withMaximum(metered, info.MemoryMax)
-	}
-	if err := p.compile(ctx, module, metered); err != nil {
 		return nil, err
 	}
 	p.life, p.end = context.WithCancel(context.Background())
@@ -111,15 +106,49 @@ func withDefaults(cfg Config) Config {
 	return cfg
 }
 
-// compile makes the runtime and the compiled module, by way of the cache where there is one.
-func (p *Plugin) compile(ctx context.Context, module, metered []byte) error {
-	var code *codeCache
-	if p.cfg.CacheDir != "" {
-		var err error
-		if code, err = openCodeCache(p.cfg.CacheDir, sha256.Sum256(module)); err != nil {
-			p.warn("compiled code of plugin %q is not cached: %v", p.cfg.Name, err)
+func (p *Plugin) openCache(module []byte) *codeCache {
+	if p.cfg.CacheDir == "" {
+		return nil
+	}
+	code, err := openCodeCache(p.cfg.CacheDir, sha256.Sum256(module))
+	if err != nil {
+		p.warn("compiled code of plugin %q is not cached: %v", p.cfg.Name, err)
+		return nil
+	}
+	return code
+}
+
+// meter rewrites the module, or takes what an earlier load made of it, which
+// then passed every check. Either way it is linked against its world.
+func (p *Plugin) meter(module []byte, code *codeCache) ([]byte, error) {
+	if code != nil {
+		if metered, err := code.metered(p.pages); err == nil {
+			if info, err := meter.Describe(module); err == nil {
+				p.info = info
+				return metered, link(p.cfg.Name, p.cfg.World, info)
+			}
 		}
 	}
+	metered, info, err := meter.Rewrite(module, meter.Config{MaxMemoryPages: p.pages})
+	if err != nil {
+		var f *fault.Error
+		if errors.As(err, &f) {
+			return nil, pluginFault(p.cfg.Name, f.Code, "is refused: %s", f.Message)
+		}
+		return nil, pluginFault(p.cfg.Name, fault.PluginBadModule, "is refused: %w", err)
+	}
+	p.info = info
+	if err := link(p.cfg.Name, p.cfg.World, info); err != nil {
+		return nil, err
+	}
+	if info.MemoryMax > p.pages {
+		metered = withMaximum(metered, info.MemoryMax)
+	}
+	return metered, nil
+}
+
+// compile makes the runtime and the compiled module, by way of the cache where there is one.
+func (p *Plugin) compile(ctx context.Context, module, metered []byte, code *codeCache) error {
 	known := code != nil && code.entries > 0
 	if !known && p.cfg.Compiling != nil {
 		p.cfg.Compiling()
@@ -132,6 +161,9 @@ func (p *Plugin) compile(ctx context.Context, module, metered []byte) error {
 			p.warn("compiled code of plugin %q is not cached: %v", p.cfg.Name, err)
 			code = nil
 		}
+		if metered, err = p.meter(module, nil); err != nil {
+			return err
+		}
 		if p.cfg.Compiling != nil {
 			p.cfg.Compiling()
 		}
@@ -141,7 +173,11 @@ func (p *Plugin) compile(ctx context.Context, module, metered []byte) error {
 		return err
 	}
 	if code != nil {
-		if err := code.seal(); err != nil {
+		err := code.seal()
+		if err == nil {
+			err = code.keepMetered(p.pages, metered)
+		}
+		if err != nil {
 			p.warn("compiled code of plugin %q is not cached: %v", p.cfg.Name, err)
 		}
 		if !known {

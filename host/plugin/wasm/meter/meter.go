@@ -105,6 +105,17 @@ func Inspect(module []byte) (*Info, error) {
 	return p.info, nil
 }
 
+// Describe describes a module as [Inspect] does, without looking at the code
+// of its functions: it is for a module that [Rewrite] is known to accept. Errors
+// are *fault.Error with [fault.PluginBadModule]. It may be called from several goroutines.
+func Describe(module []byte) (*Info, error) {
+	p, err := parse(module)
+	if err != nil {
+		return nil, err
+	}
+	return p.info, nil
+}
+
 // Balance returns the fuel that a value of the global [ExportState] holds.
 // Below zero it is a debt of less than 2^31.
 func Balance(state uint64) int64 { return int64(int32(uint32(state))) }
