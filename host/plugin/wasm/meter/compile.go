@@ -6,16 +6,16 @@ import "math/bits"
 // its deadline only between two functions, and some of its passes take the square
 // of the blocks; the figures are what it took at a bound, on one core.
 const (
-	maxInstructions = 1_000_000 // 3 s, 800 MB; the largest of a Go program have 15,000
-	maxBlocks       = 20_000    // basic blocks: 11 s; a Go program has 1,300
-	maxEdges        = 100_000   // ways between blocks; each target of a br_table is one
-	maxCallSites    = 100_000   // 0.5 s, 200 MB; a Go program has 300
+	maxInstructions = 300_000 // 1 s and 250 MB, of divisions 450; the largest of a Go program have 15,000
+	maxBlocks       = 20_000  // basic blocks: 11 s; a Go program has 1,300
+	maxEdges        = 100_000 // ways between blocks; each target of a br_table is one
+	maxCallSites    = 100_000 // 0.5 s, 200 MB; a Go program has 300
 	// maxMoves bounds the values that are handed on where ways meet: each local in
 	// use there, on each of the ways. 1 s and 100 MB; a Go program has 10,000.
 	maxMoves = 2_000_000
 	// maxVisited bounds what the analysis of locals itself looks at in one module,
 	// in words: half a second. A Go program of 2 MB takes a million.
-	maxVisited = 256 << 20
+	maxVisited = 32 << 20
 )
 
 // excess says which bound on its size a function breaks, nil for none.

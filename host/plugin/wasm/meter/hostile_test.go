@@ -235,7 +235,7 @@ func TestRefused(t *testing.T) {
 		{"60,000 blocks", one("\x00" + repeat("\x02\x40", 60_000) + repeat("\x0b", 60_001)), "nests more than 1000"},
 		{"60,000 blocks in dead code", one("\x00\x00" + repeat("\x02\x40", 60_000) + repeat("\x0b", 60_001)), "nests more than 1000"},
 		{"a long function", one("\x00" + repeat("\x01", maxBody) + "\x0b"), "a function of"},
-		{"many instructions", one("\x00" + repeat("\x41\x00\x1a", 500_001) + "\x0b"), "more than 1000000 instructions"},
+		{"many instructions", one("\x00" + repeat("\x41\x00\x1a", 150_001) + "\x0b"), "more than 300000 instructions"},
 		{"many ways", one("\x00" + repeat("\x02\x40", 200) + repeat("\x02\x40\x41\x00\x0e"+leb(200)+allLabels(201)+"\x0b", 500) + repeat("\x0b", 201)), "branches"},
 		{"many calls", one("\x00" + repeat("\x10\x00", 100_001) + "\x0b"), "more than 100000 calls"},
 		{"many functions", raw("\x01", none, "\x03", leb(maxFunctions+1)+repeat("\x00", maxFunctions+1)), "100001 functions"},
