@@ -24,5 +24,6 @@ const (
 )
 
 // maxSegmentElements bounds the elements of all segments of a module together,
-// since wazero keeps an expression of 32 bytes and more for each.
-const maxSegmentElements = 2_000_000
+// since wazero keeps an expression of 32 bytes and more for each, and looks at
+// each again for every instance: at the bound that takes 0.2 s.
+const maxSegmentElements = 1_000_000
