@@ -71,7 +71,6 @@ type flow struct {
 	arguments       int      // most parameters and results of one call
 	vectors         bool     // any v128
 	exitsByBranch   bool     // a conditional branch leads out of the function
-	err             error
 }
 
 // analyze decodes one function and lays out its control flow. It refuses
