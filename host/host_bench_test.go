@@ -16,14 +16,21 @@ import (
 	"carl.camp/carl/plugins"
 )
 
-// localHome is a home whose one destination is a local file.
-func localHome(tb testing.TB) (home, archive string) {
+// requireBundled fails a test that needs the bundled plugins in a build that
+// lacks them: to skip would be to pass.
+func requireBundled(tb testing.TB) {
 	tb.Helper()
 	for _, b := range plugins.Manifests() {
 		if !plugins.Has(b.Name) {
 			tb.Fatalf("%s is not built: run `make plugins` first", b.Name)
 		}
 	}
+}
+
+// localHome is a home whose one destination is a local file.
+func localHome(tb testing.TB) (home, archive string) {
+	tb.Helper()
+	requireBundled(tb)
 	home, archive = tb.TempDir(), tb.TempDir()
 	config := fmt.Sprintf("destinations:\n  archive: {plugin: carl.camp/forward/jsonl, settings: {file: signals.jsonl}, grants: {files: %q}}\nspool: {max_bytes: 8589934592}\n", archive)
 	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte(config), 0o600); err != nil {

@@ -283,6 +283,7 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 // networkHome is a home with consent whose platform is at url.
 func networkHome(tb testing.TB, url string) (dir string, environ []string) {
 	tb.Helper()
+	requireBundled(tb)
 	dir = filepath.Join(tb.TempDir(), "home")
 	hm, err := home.Open(dir)
 	if err != nil {
