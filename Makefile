@@ -5,7 +5,8 @@ GO      ?= go
 BIN     := bin/carl
 BUILT   := plugins/built
 GUEST   := GOOS=wasip1 GOARCH=wasm $(GO) build -trimpath -buildvcs=false -buildmode=c-shared -ldflags="-s -w"
-HOST    := $(GO) build -trimpath -buildvcs=false
+# Without cgo the command needs no C library, here or where it is copied to.
+HOST    := CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false
 FUZZ    ?= 10s
 BENCH   ?= .
 

@@ -19,22 +19,31 @@ const campForwarder = "carl.camp/forward/camp"
 
 // granted is what the plugin of a destination gets.
 func (h *Host) granted(p *plugin.Plugin, d *home.Destination) (plugin.Effective, error) {
-	var ceiling plugin.Grants
-	if p.Manifest.Name == campForwarder {
-		url, err := camp.ParseURL(h.config.Camp.URL)
-		if err != nil {
-			return plugin.Effective{}, err
-		}
-		origin, err := egress.ParseOrigin(url.Origin())
-		if err != nil {
-			return plugin.Effective{}, fault.New(fault.ConfigInvalid, "camp.url: %w", err)
-		}
-		ceiling = plugin.Grants{
-			Net:     []egress.Grant{{Origin: origin, Private: url.Named()}},
-			Secrets: []plugin.SecretGrant{{Name: camp.TokenSecret, For: origin}},
-		}
+	ceiling, err := bundledGrants(p, h.config)
+	if err != nil {
+		return plugin.Effective{}, err
 	}
 	return p.For(d, ceiling)
+}
+
+// bundledGrants is what carl itself grants a bundled plugin: the platform's
+// forwarder gets the platform's origin and token, and no other gets anything.
+func bundledGrants(p *plugin.Plugin, c *home.Config) (plugin.Grants, error) {
+	if p.Manifest.Name != campForwarder {
+		return plugin.Grants{}, nil
+	}
+	url, err := camp.ParseURL(c.Camp.URL)
+	if err != nil {
+		return plugin.Grants{}, err
+	}
+	origin, err := egress.ParseOrigin(url.Origin())
+	if err != nil {
+		return plugin.Grants{}, fault.New(fault.ConfigInvalid, "camp.url: %w", err)
+	}
+	return plugin.Grants{
+		Net:     []egress.Grant{{Origin: origin, Private: url.Named()}},
+		Secrets: []plugin.SecretGrant{{Name: camp.TokenSecret, For: origin}},
+	}, nil
 }
 
 // grants is what a destination's plugin gets, told from its manifest and the

@@ -52,7 +52,17 @@ func InspectPlugin(hm *home.Home, name string) (*Inspection, error) {
 	}
 	in := inspectModule(p.Module)
 	in.Origin = string(p.Origin)
-	in.describe(p.Manifest, p.Granted)
+	granted := p.Granted
+	if p.Origin == plugin.Bundled {
+		config, err := hm.Config(os.Environ())
+		if err != nil {
+			return nil, err
+		}
+		if granted, err = bundledGrants(p, config); err != nil {
+			return nil, err
+		}
+	}
+	in.describe(p.Manifest, granted)
 	return in, nil
 }
 

@@ -171,7 +171,11 @@ func (l *lane) judge(events []*flying, outcomes []world.Outcome) halt {
 		case world.Rejected:
 			l.bury(f, fault.SyncRejected, o.Text)
 		case world.Conflict:
-			l.bury(f, fault.SyncConflict, "the destination holds something else under this id: "+o.Text)
+			reason := "the destination holds something else under this id"
+			if o.Text != "" {
+				reason += ": " + o.Text
+			}
+			l.bury(f, fault.SyncConflict, reason)
 			l.o.Log(world.LogError, fmt.Sprintf("%s holds something else under the id %s: %s", l.dest.Name, f.ID, l.words(o.Text)))
 		case world.Retry:
 			f.putOff = true

@@ -148,6 +148,8 @@ func (l *lane) report(ctx context.Context) (DestinationStatus, error) {
 		default:
 			status.Hint = "carl tries again by itself; `carl sync --watch` waits for it"
 		}
+	case status.Pending > 0 && status.Reason == "" && len(l.flight) > 0:
+		status.Reason, status.Hint = "sent, and not answered yet", "run `carl sync --deadline 1m`"
 	case status.Pending > 0 && status.Reason == "":
 		status.Reason, status.Hint = "not sent yet", "run `carl sync`"
 	case status.Pending == 0 && status.DeadLetters > 0:
