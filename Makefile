@@ -36,8 +36,9 @@ PLAIN_TESTS := ./host/plugin/wasm/... ./plugins/... ./cmd/... ./host ./host/reda
 test: plugins race
 	$(GO) test -timeout 15m $(PLAIN_TESTS)
 
-race:
+race: plugins
 	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -vE '/host/plugin/wasm|/plugins|/cmd/|/carl/host$$')
+	$(GO) test -race -timeout 15m -run 'Record|OnStep|Open' ./host
 
 check:
 	@sh .ci/check "$(GO)" "$(STATICCHECK)" "$(GOVULNCHECK)"
