@@ -388,7 +388,7 @@ func TestEnvironment(t *testing.T) {
 	for name, value := range values {
 		environ = append(environ, name+"="+value)
 	}
-	environ = append(environ, "HOME=/home/someone", "PWD=/work/here", "OLDPWD=/work/there", "PUBLIC_KEY=public-value",
+	environ = append(environ, "HOME=/home/someone", "PWD=/srv/here", "OLDPWD=/srv/there", "PUBLIC_KEY=public-value",
 		"TOKENIZERS_PARALLELISM=harmless", "AWS_ACCESS_KEY_ID=some-key-id", "SHORT_TOKEN=abc", "LOGIN_PASSWORD=disabled", "broken", "=x")
 	secrets = append(secrets, "value-of-hf", "value-of-openai", "value-of-db", "value-of-smtp", "value-of-mine", "value-of-aws", "value-of-url", "value-of-lake", "value-of-carl")
 	r := FromEnviron(environ, "value-of-carl")
@@ -397,7 +397,7 @@ func TestEnvironment(t *testing.T) {
 			t.Errorf("%q became %q", s, got)
 		}
 	}
-	for _, s := range []string{"/home/someone", "/work/here", "/work/there", "public-value", "harmless", "some-key-id", "abc", "disabled", "postgres"} {
+	for _, s := range []string{"/home/someone", "/srv/here", "/srv/there", "public-value", "harmless", "some-key-id", "abc", "disabled", "postgres"} {
 		if got := r.String(s); got != s {
 			t.Errorf("%q became %q", s, got)
 		}
