@@ -20,6 +20,10 @@ const (
 	// 0.5 ms of work, so that the garbage collector, which stops every goroutine,
 	// never waits longer for a guest.
 	sliceFuel = 250_000
+	// slicesAStep is after how many slices a guest also steps behind whatever
+	// else wants the processor, which costs some 10 µs: about a millisecond, so
+	// that a batch of steps never pays and a guest that spins always does.
+	slicesAStep = 4
 	// startFuel bounds what instantiating may execute: start function, _initialize.
 	startFuel = 500_000_000
 	// hostCallFuel is charged for each call of an import, on top of one unit a
@@ -71,6 +75,7 @@ type instance struct {
 	deadline  time.Time
 	budget    int64 // of this call
 	given     int64 // of it, to the guest so far
+	slices    int   // granted by yield in this call
 	hosted    int64 // of it, charged for the host's work
 	hostSlice int64 // of that, since others were last let run
 	stop      error // why the host ended the call
@@ -151,7 +156,7 @@ func (in *instance) begin(ctx context.Context, budget int64) {
 
 // refuel grants the first slice of a call.
 func (in *instance) refuel() {
-	in.given = min(sliceFuel, in.budget)
+	in.given, in.slices = min(sliceFuel, in.budget), 0
 	in.state.Set(meter.SetBalance(in.state.Get(), in.given))
 }
 
@@ -276,7 +281,9 @@ func (in *instance) yield(balance int64) int64 {
 	}
 	// The scheduler would leave the processor to this goroutine for 10 ms at a
 	// time; on one processor, whoever waits in steps waits that long for each.
-	runtime.Gosched()
+	if in.slices++; in.slices%slicesAStep == 0 {
+		runtime.Gosched()
+	}
 	slice := min(sliceFuel, left)
 	in.given = used + slice
 	return slice
