@@ -42,6 +42,9 @@ var house = map[string]kind{
 	"host/yamltree": base,
 	"host/nearest":  base,
 
+	"host/entitle": core,
+	"host/tier":    core,
+
 	"host/private/crashfs": test,
 	"host/step/steptest":   test,
 

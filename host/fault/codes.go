@@ -56,6 +56,18 @@ const (
 	CampMalformed    Code = "carl.camp.malformed_answer"
 	CampTokenInvalid Code = "carl.camp.token_invalid"
 
+	EntitlementsNetworkUnavailable Code = "carl.entitlements.network_unavailable"
+	EntitlementsSignatureInvalid   Code = "carl.entitlements.signature_invalid"
+	EntitlementsJWKSStale          Code = "carl.entitlements.jwks_stale"
+	EntitlementsCacheCorrupt       Code = "carl.entitlements.cache_corrupt"
+	EntitlementsRefused            Code = "carl.entitlements.refused"
+	EntitlementsLicenseRefused     Code = "carl.entitlements.license_refused"
+	EntitlementsNoKey              Code = "carl.entitlements.no_key"
+
+	GateTierDenied         Code = "carl.gate.tier_denied"
+	GateTierRemoteMismatch Code = "carl.gate.tier_remote_mismatch"
+	GateUnknownFeature     Code = "carl.gate.unknown_feature"
+
 	ConsentUnknown Code = "carl.consent.unknown"
 
 	SecretInvalid  Code = "carl.secret.invalid"
@@ -150,6 +162,18 @@ var codes = []Entry{
 	{CampRefused, ExitFailed, "the platform refused the request", "see the message"},
 	{CampMalformed, ExitFailed, "the platform's answer is not what its API promises", "check `camp.url`; report it to the platform if the address is right"},
 	{CampTokenInvalid, ExitUsage, "that cannot be a bearer token", "paste the token alone, on one line"},
+
+	{EntitlementsNetworkUnavailable, ExitFailed, "the platform did not answer, or answered that it cannot serve now; the cached entitlements go on for their grace", "check the network and `camp.url`, then run `carl entitlements show --refresh`"},
+	{EntitlementsSignatureInvalid, ExitTrust, "a token, or the set of keys to check it with, does not stand verification; which check failed is not told", "check this machine's clock, then run `carl entitlements show --refresh`; `--log-level debug` says which check failed"},
+	{EntitlementsJWKSStale, ExitTrust, "the platform's keys do not follow from the pinned ones: one was exchanged, none was left, or the pin itself is missing or damaged", "compare with what the platform announced, then run `carl entitlements repin --expect THUMBPRINT`"},
+	{EntitlementsCacheCorrupt, ExitTrust, "the cached entitlements are damaged or were edited; they count for nothing", "run `carl entitlements show --refresh`, or import the licence again"},
+	{EntitlementsRefused, ExitDenied, "the platform grants this account no entitlements (402, 403); the grace of the cached ones has ended", "see the platform's message; `carl camp whoami` says which account's token is in use"},
+	{EntitlementsLicenseRefused, ExitTrust, "the licence is genuine, and has ended, has not begun, or was made for another installation", "ask for a licence for this installation; `carl doctor` shows its id"},
+	{EntitlementsNoKey, ExitTrust, "there is no key to verify with", "for the platform's tokens run `carl entitlements show --refresh`; for licences set `offline_root` in config.yaml"},
+
+	{GateTierDenied, ExitDenied, "the feature needs a higher tier", "`carl entitlements show` says what is granted; `carl entitlements show --refresh` asks the platform again"},
+	{GateTierRemoteMismatch, ExitDenied, "config.yaml declares a tier that the platform's verified entitlements do not grant", "correct `tier` in config.yaml, or run `carl entitlements show --refresh` if the plan was changed"},
+	{GateUnknownFeature, ExitNotFound, "there is no feature of that name", "run `carl gate list`"},
 
 	{ConsentUnknown, ExitUsage, "no such thing to consent to", "the only one is `telemetry`"},
 

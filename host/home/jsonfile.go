@@ -5,14 +5,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"regexp"
 	"time"
 
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/private"
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 const (
@@ -35,8 +31,6 @@ type jsonFile struct {
 	// mend is the hint of a damaged file.
 	mend string
 }
-
-func (f jsonFile) name() string { return filepath.Base(f.path) }
 
 // read fills into, a pointer to a struct with all members of the file, and
 // reports whether the file is there.
@@ -78,34 +72,18 @@ func (f jsonFile) checkOwner(info fs.FileInfo) error {
 	return nil
 }
 
-// carlVersion is what may stand in the member "carl" of a later version's file.
-var carlVersion = regexp.MustCompile(`^[0-9A-Za-z.+-]{1,32}$`)
-
 func (f jsonFile) parse(data []byte, into any) error {
-	var later struct {
-		V    jsontext.Value `json:"v"`
-		Carl jsontext.Value `json:"carl"`
+	err := private.ParseJSON(data, into)
+	var damaged *private.DamagedError
+	var later *private.TooNewError
+	switch {
+	case errors.As(err, &damaged):
+		return f.corrupt(damaged.Why)
+	case errors.As(err, &later):
+		return fault.New(fault.HomeTooNew, "%s: %w", f.path, err).
+			WithKept("%s; the file was left as it is", f.lost).WithHint("%s", later.Use)
 	}
-	if err := json.Unmarshal(data, &later); err != nil {
-		return f.corrupt("it is not a JSON object")
-	}
-	var v int64
-	if later.V == nil || json.Unmarshal(later.V, &v) != nil || v < 1 {
-		return f.corrupt(`it has no version "v"`)
-	}
-	if v > version {
-		use := "use the version of carl that wrote it, or a later one"
-		var carl string
-		if later.Carl != nil && json.Unmarshal(later.Carl, &carl) == nil && carlVersion.MatchString(carl) {
-			use = "use carl " + carl + " or later"
-		}
-		return fault.New(fault.HomeTooNew, "%s has version %d, and this carl knows version %d: %s", f.path, v, version, use).
-			WithKept("%s; the file was left as it is", f.lost).WithHint("%s", use)
-	}
-	if err := json.Unmarshal(data, into, json.RejectUnknownMembers(true)); err != nil {
-		return f.corrupt("its members are not those of version 1")
-	}
-	return nil
+	return err
 }
 
 // corrupt says why without the parser's words, which quote the file.
@@ -115,11 +93,11 @@ func (f jsonFile) corrupt(why string) error {
 }
 
 func (f jsonFile) write(from any) error {
-	data, err := json.Marshal(from, jsontext.WithIndent("  "))
+	data, err := private.FormatJSON(from)
 	if err != nil {
-		return fault.New(fault.Internal, "%s cannot be encoded: %w", f.name(), err)
+		return err
 	}
-	if err := private.WriteFile(f.path, append(data, '\n')); err != nil {
+	if err := private.WriteFile(f.path, data); err != nil {
 		return unusable(f.path, err)
 	}
 	return nil

@@ -170,7 +170,7 @@ func randomHex(digits int) string {
 // follows no symlink at the last element and does not wait for a FIFO's writer.
 //
 // Errors are *fault.Error carl.io; errors.Is(err, fs.ErrNotExist) tells a
-// missing file.
+// missing file, errors.Is(err, ErrTooLarge) one with more than max bytes.
 func ReadFile(path string, max int64) ([]byte, error) { return ReadFileOn(OS(), path, max) }
 
 // ReadFileOn is [ReadFile] on a given file system.
@@ -196,7 +196,7 @@ func readAll(f File, max int64) ([]byte, error) {
 		return nil, errNotRegular
 	}
 	if info.Size() > max {
-		return nil, fmt.Errorf("it is %d bytes long, and at most %d are allowed", info.Size(), max)
+		return nil, &sizeError{info.Size(), max}
 	}
 	data := make([]byte, info.Size())
 	n, err := f.ReadAt(data, 0)
@@ -207,6 +207,17 @@ func readAll(f File, max int64) ([]byte, error) {
 }
 
 var errNotRegular = errors.New("it is not a regular file")
+
+// ErrTooLarge tells a file that is longer than its reader takes.
+var ErrTooLarge = errors.New("the file is too large")
+
+type sizeError struct{ size, max int64 }
+
+func (e *sizeError) Error() string {
+	return fmt.Sprintf("it is %d bytes long, and at most %d are allowed", e.size, e.max)
+}
+
+func (e *sizeError) Is(target error) bool { return target == ErrTooLarge }
 
 // failed names what could not be done to which path. Where it is the folder
 // that refuses, the home as a whole is of no use.

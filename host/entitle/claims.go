@@ -1,0 +1,161 @@
+package entitle
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+const (
+	// maxName bounds the names in a token: tiers, keys of features, subjects.
+	maxName = 256
+	// maxGrants bounds the entitlements of a token; 8 KiB hold few more.
+	maxGrants = 256
+	// lastSecond is the last that RFC 3339 can write: 9999-12-31T23:59:59Z.
+	lastSecond = 253402300799
+)
+
+// readClaims reads the payload of a token whose signature was verified.
+func readClaims(payload []byte) (*Token, error) {
+	t := new(Token)
+	var seen struct{ iss, aud, sub, iat, exp, tier bool }
+	meant := false
+	ok := members(payload, func(name string, v jsontext.Value) bool {
+		switch name {
+		case "iss":
+			seen.iss = true
+			return claimText(v, &t.Issuer)
+		case "aud":
+			seen.aud = true
+			meant = forCarl(v)
+		case "sub":
+			seen.sub = true
+			return claimText(v, &t.Subject)
+		case "iat":
+			seen.iat = true
+			return numericDate(v, &t.IssuedAt)
+		case "exp":
+			seen.exp = true
+			return numericDate(v, &t.ExpiresAt)
+		case "tier":
+			seen.tier = true
+			return claimText(v, &t.Tier)
+		case "nbf":
+			return absent(v) || numericDate(v, &t.NotBefore)
+		case "jti":
+			return absent(v) || claimText(v, &t.ID)
+		case "tier_label":
+			return absent(v) || text(v, &t.TierLabel) && len(t.TierLabel) <= maxName
+		case "install_id":
+			return absent(v) || claimText(v, &t.InstallID)
+		case "entitlements":
+			return absent(v) || grants(v, &t.Grants)
+		}
+		return true
+	})
+	if !ok || !(seen.iss && seen.aud && seen.sub && seen.iat && seen.exp && seen.tier) {
+		return nil, reject(CheckClaims)
+	}
+	if !meant {
+		return nil, reject(CheckAudience)
+	}
+	return t, nil
+}
+
+// absent tells a member that says nothing. Only optional ones may: several
+// languages write null for what is not set.
+func absent(v jsontext.Value) bool { return v.Kind() == 'n' }
+
+// claimText reads a text that is not empty.
+func claimText(v jsontext.Value, into *string) bool {
+	return text(v, into) && *into != "" && len(*into) <= maxName
+}
+
+// forCarl reports whether aud, a text or a list of texts (RFC 7519 §4.1.3),
+// names carl.
+func forCarl(v jsontext.Value) bool {
+	var s string
+	if v.Kind() == '"' {
+		return text(v, &s) && s == audience
+	}
+	found := false
+	return elements(v, func(v jsontext.Value) bool {
+		ok := text(v, &s)
+		found = found || s == audience
+		return ok
+	}) && found
+}
+
+// numericDate reads seconds since 1970 (RFC 7519 §2), of which the fraction is dropped.
+func numericDate(v jsontext.Value, into *time.Time) bool {
+	if v.Kind() != '0' {
+		return false
+	}
+	seconds, err := strconv.ParseInt(string(v), 10, 64)
+	if err != nil {
+		f, err := strconv.ParseFloat(string(v), 64)
+		if err != nil || !(f >= 0 && f <= lastSecond) {
+			return false
+		}
+		seconds = int64(f)
+	}
+	if seconds < 0 || seconds > lastSecond {
+		return false
+	}
+	*into = time.Unix(seconds, 0).UTC()
+	return true
+}
+
+func grants(v jsontext.Value, into *[]Grant) bool {
+	return elements(v, func(v jsontext.Value) bool {
+		if len(*into) == maxGrants {
+			return false
+		}
+		var g Grant
+		ok := members(v, func(name string, v jsontext.Value) bool {
+			switch name {
+			case "key":
+				return claimText(v, &g.Key)
+			case "granted_at":
+				return absent(v) || moment(v, &g.GrantedAt)
+			case "expires_at":
+				return absent(v) || moment(v, &g.ExpiresAt)
+			}
+			return true
+		})
+		*into = append(*into, g)
+		return ok && g.Key != ""
+	})
+}
+
+// moment reads a time of a grant: seconds, as claims have them, or RFC 3339, as
+// the rest of the platform's API has them.
+func moment(v jsontext.Value, into *time.Time) bool {
+	if v.Kind() == '0' {
+		return numericDate(v, into)
+	}
+	var s string
+	if !text(v, &s) {
+		return false
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	*into = t.UTC()
+	return err == nil
+}
+
+// elements calls f with each element of a JSON array, until f returns false.
+func elements(v jsontext.Value, f func(jsontext.Value) bool) bool {
+	d := jsontext.NewDecoder(bytes.NewBuffer(v))
+	if token, err := d.ReadToken(); err != nil || token.Kind() != '[' {
+		return false
+	}
+	for d.PeekKind() != ']' {
+		v, err := d.ReadValue()
+		if err != nil || !f(v) {
+			return false
+		}
+	}
+	return true
+}
