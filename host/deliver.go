@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	gosync "sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -22,8 +23,9 @@ const watchInterval = time.Second
 
 // Sync maps and delivers what waits, to every destination, until nothing is
 // due or ctx is done. What destinations do is in the report; the error is
-// carl's own trouble. When another sync is at work it does nothing, and says
-// so in the report. It may be called beside Record.
+// carl's own trouble. When another sync is at work it delivers nothing, and says
+// so in the report. It may be called beside Record. Beside the deliveries it
+// refreshes the entitlements, where a gate asked for that.
 func (h *Host) Sync(ctx context.Context) (sync.Report, error) {
 	if !h.home.Exists() {
 		return h.SyncStatus(ctx) // nothing waits, and looking must not make a home
@@ -32,6 +34,9 @@ func (h *Host) Sync(ctx context.Context) (sync.Report, error) {
 	if err != nil {
 		return sync.Report{}, err
 	}
+	var refresh gosync.WaitGroup
+	refresh.Go(func() { h.refreshIfAsked(ctx) })
+	defer refresh.Wait()
 	return sync.Run(ctx, o)
 }
 
@@ -42,6 +47,13 @@ func (h *Host) Watch(ctx context.Context, each func(sync.Report, error)) error {
 	if err != nil {
 		return err
 	}
+	var refreshes gosync.WaitGroup
+	refreshes.Go(func() {
+		for h.refreshIfAsked(ctx); sleep(ctx, backgroundInterval); {
+			h.refreshIfAsked(ctx)
+		}
+	})
+	defer refreshes.Wait()
 	return sync.Watch(ctx, o, watchInterval, each)
 }
 

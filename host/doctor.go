@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"carl.camp/carl/host/entitle"
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/home"
 	"carl.camp/carl/host/plugin"
@@ -18,17 +19,25 @@ import (
 	"carl.camp/carl/plugins"
 )
 
+// Diagnosis is what [Doctor] found.
+type Diagnosis struct {
+	Checks []home.Check
+	// Entitlements is what is cached of them; its zero value where the home
+	// could not be opened.
+	Entitlements entitle.State
+}
+
 // Doctor checks everything that can be wrong with a home, without touching the
 // network and without changing anything but caches. Each row that is not well
 // names what mends it.
-func Doctor(ctx context.Context, o Options) []home.Check {
+func Doctor(ctx context.Context, o Options) Diagnosis {
 	dir, err := home.Locate(o.Home)
 	if err != nil {
-		return []home.Check{failedCheck("home", err)}
+		return Diagnosis{Checks: []home.Check{failedCheck("home", err)}}
 	}
 	hm, err := home.Open(dir)
 	if err != nil {
-		return []home.Check{failedCheck("home", err)}
+		return Diagnosis{Checks: []home.Check{failedCheck("home", err)}}
 	}
 	environ := o.Environ
 	if environ == nil {
@@ -39,15 +48,16 @@ func Doctor(ctx context.Context, o Options) []home.Check {
 	checks = append(checks, checkInstalled(hm)...)
 	checks = append(checks, checkPlatform())
 	if slices.ContainsFunc(checks, func(c home.Check) bool { return c.Name == "config" && c.Status == home.Fail }) {
-		return checks // nothing can be said of destinations that cannot be read
+		return Diagnosis{Checks: checks} // nothing can be said of destinations that cannot be read
 	}
 	h, err := Open(o)
 	if err != nil {
-		return append(checks, failedCheck("delivery", err))
+		return Diagnosis{Checks: append(checks, failedCheck("delivery", err))}
 	}
 	defer h.Close()
-	checks = append(checks, h.checkIsolation(), h.checkCache(), h.checkSpool())
-	return append(checks, h.checkDestinations(ctx)...)
+	state := h.entitlements.Look()
+	checks = append(checks, h.checkEntitlements(&state), checkKeys(&state), h.checkIsolation(), h.checkCache(), h.checkSpool())
+	return Diagnosis{Checks: append(checks, h.checkDestinations(ctx)...), Entitlements: state}
 }
 
 func failedCheck(name string, err error) home.Check {

@@ -17,15 +17,18 @@ import (
 	"errors"
 	"os"
 	gosync "sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
+	"carl.camp/carl/host/entitle"
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/home"
 	"carl.camp/carl/host/redact"
 	"carl.camp/carl/host/spool"
 	"carl.camp/carl/host/step"
+	"carl.camp/carl/host/tier"
 )
 
 // Version is carl's own version (semver).
@@ -58,7 +61,8 @@ type Option func(*Host)
 
 // BackgroundSync makes the host deliver from a goroutine of its own: shortly
 // after the first step, then once a minute, until Close. What Close leaves
-// undelivered waits in the spool for the next sync of any process.
+// undelivered waits in the spool for the next sync of any process. It also
+// refreshes the entitlements when a gate asks for it, at most once a minute.
 func BackgroundSync() Option {
 	return func(h *Host) { h.background = true }
 }
@@ -75,10 +79,15 @@ type Host struct {
 	environ   []string
 	compiling func(string)
 
-	background bool
-	recorded   chan struct{} // capacity 1: something was recorded
-	stop       context.CancelFunc
-	stopped    chan struct{} // closed when the background goroutine ended; nil without one
+	entitlements *entitle.Store
+	gate         *tier.Gate
+
+	background    bool
+	recorded      chan struct{} // capacity 1: something was recorded
+	refreshWanted chan struct{} // capacity 1: a gate asked for a refresh
+	refreshAsked  atomic.Bool
+	stop          context.CancelFunc
+	running       gosync.WaitGroup // the background goroutines
 
 	progress func(string, int)
 
@@ -120,17 +129,24 @@ func Open(o Options, with ...Option) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{
-		home:      hm,
-		config:    config,
-		spool:     sp,
-		log:       o.Log,
-		onStep:    o.OnStep,
-		offline:   o.Offline || config.Offline,
-		environ:   environ,
-		compiling: o.Compiling,
-		recorded:  make(chan struct{}, 1),
+	entitlements, err := newStore(hm, config)
+	if err != nil {
+		return nil, err
 	}
+	h := &Host{
+		home:          hm,
+		config:        config,
+		spool:         sp,
+		log:           o.Log,
+		onStep:        o.OnStep,
+		offline:       o.Offline || config.Offline,
+		environ:       environ,
+		compiling:     o.Compiling,
+		entitlements:  entitlements,
+		recorded:      make(chan struct{}, 1),
+		refreshWanted: make(chan struct{}, 1),
+	}
+	h.gate = tier.New(tier.Options{Declared: tier.Parse(config.Tier), Load: entitlements.Load, Refresh: h.askRefresh})
 	if h.log == nil {
 		h.log = hclog.NewNullLogger()
 	}
@@ -144,8 +160,9 @@ func Open(o Options, with ...Option) (*Host, error) {
 	}
 	if h.background {
 		ctx, stop := context.WithCancel(context.Background())
-		h.stop, h.stopped = stop, make(chan struct{})
-		go h.runBackground(ctx)
+		h.stop = stop
+		h.running.Go(func() { h.runBackground(ctx) })
+		h.running.Go(func() { h.runRefreshes(ctx) })
 	}
 	return h, nil
 }
@@ -177,7 +194,7 @@ func (h *Host) Config() *home.Config { return h.config }
 func (h *Host) Close() error {
 	if h.stop != nil {
 		h.stop()
-		<-h.stopped
+		h.running.Wait()
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -202,7 +219,6 @@ const (
 
 // runBackground delivers until ctx ends.
 func (h *Host) runBackground(ctx context.Context) {
-	defer close(h.stopped)
 	for {
 		select {
 		case <-h.recorded:

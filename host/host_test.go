@@ -381,7 +381,7 @@ func TestTopics(t *testing.T) {
 		if n := bytes.Count(held, []byte("\n")); n != c.delivered {
 			t.Errorf("%s: %d lines are in the file, want %d", c.topics, n, c.delivered)
 		}
-		checks := host.Doctor(t.Context(), host.Options{Home: dir, Environ: []string{}})
+		checks := host.Doctor(t.Context(), host.Options{Home: dir, Environ: []string{}}).Checks
 		if !slices.ContainsFunc(checks, func(c home.Check) bool { return c.Name == "destination books" && c.Status == home.OK }) {
 			t.Errorf("%s: doctor says %+v", c.topics, checks)
 		}
@@ -427,7 +427,7 @@ func TestMendedConfig(t *testing.T) {
 				t.Fatalf("%s: %+v, %v", name, report, err)
 			}
 		}
-		checks := host.Doctor(t.Context(), host.Options{Home: dir, Environ: []string{}})
+		checks := host.Doctor(t.Context(), host.Options{Home: dir, Environ: []string{}}).Checks
 		if !slices.ContainsFunc(checks, func(c home.Check) bool {
 			return c.Name == "destination archive" && c.Status == home.Fail && c.Fix != ""
 		}) {

@@ -35,7 +35,7 @@ func backgroundStamp(h *home.Home) string { return filepath.Join(h.Paths.Cache, 
 func backgroundLock(h *home.Home) string  { return filepath.Join(h.Paths.Cache, "background.lock") }
 
 // spawnBackgroundSync starts a detached child that ships what the command left
-// behind. The command is done already: nothing here may fail it or hold it up.
+// behind, and refreshes the entitlements if a gate asked for it. The command is done already: nothing here may fail it or hold it up.
 func (a *app) spawnBackgroundSync() {
 	if os.Getenv(backgroundVariable) != "" {
 		return
@@ -44,9 +44,11 @@ func (a *app) spawnBackgroundSync() {
 	if err != nil {
 		return
 	}
-	consent, err := hm.Consent().State(os.Environ())
-	if err != nil || !consent.Granted {
-		return
+	if !a.wantsRefresh {
+		consent, err := hm.Consent().State(os.Environ())
+		if err != nil || !consent.Granted {
+			return
+		}
 	}
 	if info, err := os.Stat(backgroundStamp(hm)); err == nil && recent(info.ModTime()) {
 		return

@@ -67,7 +67,7 @@ func (a *app) campLogin(ctx context.Context, fromStdin bool) error {
 	if err := hm.Credentials().SetToken(token); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.stderr, "carl: logged in; the token is stored in "+hm.Paths.Credentials)
+	fmt.Fprintln(a.stderr, "carl: logged in; the token is stored in "+hm.Paths.Credentials+"; `carl entitlements show --refresh` fetches what it grants")
 	if os.Getenv("CARL_CAMP_TOKEN") != "" {
 		a.warn("CARL_CAMP_TOKEN is set, and comes before the stored token")
 	}
@@ -124,9 +124,10 @@ func (a *app) askHidden(ctx context.Context, fd int, prompt string) (string, err
 
 func (a *app) campLogoutCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:     "logout",
-		Short:   "Drop the stored bearer token",
-		Long:    "Drops the stored bearer token. What waits for the platform stays in the spool.",
+		Use:   "logout",
+		Short: "Drop the stored bearer token",
+		Long: `Drops the stored bearer token, and the entitlements that the platform granted to its
+owner. What waits for the platform stays in the spool, and a licence stays.`,
 		Example: "  carl camp logout",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -146,7 +147,7 @@ func (a *app) campLogoutCmd() *cobra.Command {
 			if os.Getenv("CARL_CAMP_TOKEN") != "" {
 				a.warn("CARL_CAMP_TOKEN is set, and still counts")
 			}
-			return nil
+			return a.forgetEntitlements()
 		},
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"carl.camp/carl/host/camp"
 	"carl.camp/carl/host/camp/standin"
 	"carl.camp/carl/host/fault"
 )
@@ -17,6 +18,7 @@ type campDevOptions struct {
 	data     string
 	token    string
 	tier     string
+	issuer   string
 	faults   string
 	seed     uint64
 	slow     time.Duration
@@ -32,7 +34,47 @@ func (a *app) campDevCmd() *cobra.Command {
 		Long: `Runs a stand-in of the platform on this machine until it is interrupted. It
 prints its URL and its token first, each on a line of its own, keeps what it
 receives, in memory or with --data in files, and refuses what the platform would
-refuse. With --fault it misbehaves on request.`,
+refuse. With --fault it misbehaves on request.
+
+It signs entitlements and licences with keys of its own, and becomes another
+platform while it runs. With its URL and its token in the shell as URL and
+TOKEN, these calls change the account:
+
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/tier/free"
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/tier/paid"
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/grant/train.slime.managed?for=1h"
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/revoke/train.slime.managed"
+
+A grant without "for" does not end. Tier paid brings train.slime.managed by
+itself. These make the entitlements fail with a status from 400 to 599, until it
+is 200 again, and let tokens look as if they were issued that long ago, until it
+is 0s again; 16m is stale, 2h in the offline grace, and 25h beyond it:
+
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/entitlements/402"
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/issued/2h"
+
+These show the keys and change them: a new one beside the old, endorsed by the
+one before; only the newest left; a new one instead of all others; another one
+under the same name, as an attacker would:
+
+  curl -H "Authorization: Bearer $TOKEN" "$URL/dev/keys"
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/keys/add"
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/keys/retire"
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/keys/replace"
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/keys/swap"
+
+This signs a licence for an installation without a network, to be read with the
+key that /dev/keys calls offline_root. All it takes is optional: tier, for (less
+than 0s makes one that has ended), issued (how long ago) and install_id:
+
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/license?tier=paid&for=720h" > carl.license
+
+And these look at what was received, and how often what was asked for:
+
+  curl -H "Authorization: Bearer $TOKEN" "$URL/dev/summary"
+  curl -H "Authorization: Bearer $TOKEN" "$URL/dev/signals"
+
+Keys, tier and grants outlast the stand-in with --data; the rest does not.`,
 		Example: `  carl camp dev --data platform
   carl camp dev --fault 429:0.1,500:0.05,reset:0.05,slow:0.1`,
 		Args: noArgs,
@@ -43,9 +85,13 @@ refuse. With --fault it misbehaves on request.`,
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", "127.0.0.1:0", "listen on this `ADDRESS`; port 0 takes a free one")
 	f.BoolVar(&o.anywhere, "listen-anywhere", false, "allow --listen to name an address that is not loopback")
-	f.StringVar(&o.data, "data", "", "keep what is received, and the token, in `DIR`")
+	f.StringVar(&o.data, "data", "", "keep what is received, the token and the keys in `DIR`")
 	f.StringVar(&o.token, "token", "", "the bearer `TOKEN` to ask for (default: a random one, or the one in --data)")
-	f.StringVar(&o.tier, "tier", "", "the `TIER` that the token's owner has paid for (default free)")
+	f.StringVar(&o.tier, "tier", "", "the `TIER` that the token's owner has paid for, free or paid (default: the one in --data, or free)")
+	cmd.RegisterFlagCompletionFunc("tier", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return standin.Tiers(), cobra.ShellCompDirectiveNoFileComp
+	})
+	f.StringVar(&o.issuer, "issuer", camp.DefaultURL, "the `URL` that tokens and licences name as their issuer")
 	f.StringVar(&o.faults, "fault", "", "misbehave with these `PROBABILITIES`, such as 429:0.1,reset:0.05")
 	f.Uint64Var(&o.seed, "seed", 0, "make the faults repeatable")
 	f.DurationVar(&o.slow, "slow", 2*time.Second, "how long the fault slow waits")
@@ -60,7 +106,7 @@ func (a *app) campDev(ctx context.Context, o campDevOptions) error {
 		return err
 	}
 	server, err := standin.New(standin.Options{
-		DataDir: o.data, Token: o.token, Tier: o.tier,
+		DataDir: o.data, Token: o.token, Tier: o.tier, Issuer: o.issuer,
 		Faults: faults, Seed: o.seed, Slow: o.slow,
 		Anywhere: o.anywhere,
 		Log: func(r standin.Request) {
@@ -98,7 +144,11 @@ func (a *app) campDev(ctx context.Context, o campDevOptions) error {
 		return err
 	}
 	s := server.Summary()
-	fmt.Fprintf(a.stderr, "carl: the stand-in held %s after %s\n", count(s.Signals, "signal"), count(s.Requests, "request"))
+	held := fmt.Sprintf("held %s after %s", count(s.Signals, "signal"), count(s.Requests, "request"))
+	if s.Tokens > 0 {
+		held += ", and signed " + count(s.Tokens, "token")
+	}
+	fmt.Fprintf(a.stderr, "carl: the stand-in %s\n", held)
 	return nil
 }
 

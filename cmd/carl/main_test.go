@@ -3,9 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,10 +59,14 @@ func TestScripts(t *testing.T) {
 			env.Setenv("CARL_HOME", home)
 			env.Setenv("CARL_BACKGROUND", "off")
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "user"))
+			env.Values[platformKey{}] = new(*standin.Server)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"platform": platform,
+			"dev":      dev,
+			"jkt":      jkt,
+			"requests": requests,
 			"lines":    lines,
 			"wat":      wat,
 		},
@@ -87,9 +94,25 @@ func wat(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// platformKey is where a script's stand-in is among its values.
+type platformKey struct{}
+
+func current(ts *testscript.TestScript) *standin.Server {
+	s := *ts.Value(platformKey{}).(**standin.Server)
+	if s == nil {
+		ts.Fatalf("no platform was started")
+	}
+	return s
+}
+
 // platform starts a stand-in for the rest of the script: platform [faults]. It
 // sets CARL_CAMP_URL and PLATFORM_TOKEN, and keeps its data in $WORK/platform.
+// `! platform` stops it.
 func platform(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Check(current(ts).Close())
+		return
+	}
 	o := standin.Options{DataDir: ts.MkAbs("platform"), Token: "dev-" + strings.Repeat("t", 30), Seed: 1, Slow: 10 * time.Millisecond}
 	if len(args) > 0 {
 		f, err := standin.ParseFaults(args[0])
@@ -101,8 +124,53 @@ func platform(ts *testscript.TestScript, neg bool, args []string) {
 	url, err := s.Start("127.0.0.1:0")
 	ts.Check(err)
 	ts.Defer(func() { s.Close() })
+	*ts.Value(platformKey{}).(**standin.Server) = s
 	ts.Setenv("CARL_CAMP_URL", url)
 	ts.Setenv("PLATFORM_TOKEN", s.Token())
+}
+
+// dev makes one of the stand-in's admin calls, as curl would: dev PATH [FILE].
+// The answer goes to the file.
+func dev(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: dev PATH [FILE]")
+	}
+	req, err := http.NewRequest("POST", ts.Getenv("CARL_CAMP_URL")+"/dev/"+args[0], nil)
+	ts.Check(err)
+	req.Header.Set("Authorization", "Bearer "+ts.Getenv("PLATFORM_TOKEN"))
+	resp, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	if (resp.StatusCode == 200) == neg {
+		ts.Fatalf("dev %s: %s: %s", args[0], resp.Status, body)
+	}
+	if len(args) == 2 {
+		ts.Check(os.WriteFile(ts.MkAbs(args[1]), body, 0o600))
+	}
+}
+
+// jkt sets variables to the thumbprint of the stand-in's signing key, and to
+// its offline root key: jkt JKT [ROOT]
+func jkt(ts *testscript.TestScript, neg bool, args []string) {
+	for _, k := range current(ts).Keys() {
+		if k.Signing {
+			ts.Setenv(args[0], k.JKT)
+		}
+	}
+	if len(args) > 1 {
+		ts.Setenv(args[1], current(ts).OfflineRoot())
+	}
+}
+
+// requests checks how many requests for entitlements and for keys the stand-in
+// has answered: requests ENTITLEMENTS KEYS
+func requests(ts *testscript.TestScript, neg bool, args []string) {
+	s := current(ts).Summary()
+	if got := []string{fmt.Sprint(s.Entitlements), fmt.Sprint(s.JWKS)}; slices.Equal(got, args) == neg {
+		ts.Fatalf("the platform answered %v", got)
+	}
 }
 
 // lines checks how many lines a file has: lines FILE N

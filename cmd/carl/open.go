@@ -39,6 +39,16 @@ func (a *app) resumeAfterLogin(ctx context.Context) error {
 	return h.LoggedIn(ctx)
 }
 
+// forgetEntitlements drops what the platform granted to who has logged out.
+func (a *app) forgetEntitlements() error {
+	h, err := a.openHost()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return h.ForgetEntitlements()
+}
+
 // completeSecrets and completeDestinations serve shell completion, which has no
 // place for an error: what cannot be read completes to nothing.
 func (a *app) completeSecrets() []string {

@@ -29,8 +29,11 @@ type app struct {
 	// entered says that a command's own code runs. An error from before that
 	// is cobra's, and always one of usage.
 	entered bool
-	// leftWork asks for the background child once the command is done.
-	leftWork bool
+	// leftWork asks for the background child once the command is done, if there
+	// is consent to what it delivers; wantsRefresh for one that refreshes the
+	// entitlements.
+	leftWork     bool
+	wantsRefresh bool
 }
 
 // interruptGrace is how long a command may take to stop by itself after the
@@ -52,7 +55,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) fault.Exit {
 	cmd, err := root.ExecuteContextC(ctx)
 	err = a.classify(ctx, cmd, err, results.err)
 	a.report(err, slices.Contains(args, "--json"))
-	if a.leftWork {
+	if a.leftWork || a.wantsRefresh {
 		a.spawnBackgroundSync()
 	}
 	return fault.ExitOf(err)
@@ -132,6 +135,8 @@ least once on the wire and once by id.`,
 	root.AddCommand(
 		a.versionCmd(),
 		a.campCmd(),
+		a.entitlementsCmd(),
+		a.gateCmd(),
 		a.consentCmd(),
 		a.recordCmd(),
 		a.axonCmd(),

@@ -41,8 +41,8 @@
 //	                   both are verified again at each load
 //	jwks_pin.json      the keys that were accepted, and those that were withdrawn
 //	clock.json         the latest time that was seen: the high-water mark
-//	witness.json       SHA-256 of the two first, the mark again, and what the
-//	                   last accepted token said
+//	witness.json       SHA-256 of the two first, the mark again, and the tier of
+//	                   the last token
 //
 // A token says itself what it grants and when it was issued. What it cannot say
 // is that another has taken its place, that the platform has since refused, or
@@ -80,7 +80,6 @@ const (
 	CheckAudience  Check = "audience"
 	CheckExpired   Check = "expired"    // exp has passed
 	CheckNotYet    Check = "not yet"    // nbf or iat is in the future
-	CheckReplay    Check = "replay"     // older than the last one, and says more
 	CheckKeySet    Check = "key set"    // the set as a whole is not one
 	CheckDuplicate Check = "duplicate"  // a kid is there twice in the set
 	CheckNoKey     Check = "no key"     // the set has no key that can be used

@@ -60,16 +60,10 @@ type witnessFile struct {
 	Cache []string  `json:"cache"`
 	Pin   []string  `json:"pin"`
 	Mark  time.Time `json:"mark"`
-	// Last is what the last accepted token said; nil before the first.
-	Last *lastToken `json:"last,omitzero"`
+	// Tier is that of the last token that was accepted.
+	Tier string `json:"tier,omitzero"`
 	// RefetchedAt is when the keys were last asked for because of an unknown kid.
 	RefetchedAt time.Time `json:"refetched_at,omitzero"`
-}
-
-type lastToken struct {
-	IssuedAt time.Time `json:"issued_at"`
-	Tier     string    `json:"tier"`
-	Keys     []string  `json:"keys"`
 }
 
 // record is one of the files as it was read.

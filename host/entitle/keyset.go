@@ -178,6 +178,11 @@ func (s *KeySet) find(kid string) ed25519.PublicKey {
 	return nil
 }
 
+// IsThumbprint reports whether s can be the thumbprint of a key.
+func IsThumbprint(s string) bool {
+	return len(s) == base64.RawURLEncoding.EncodedLen(sha256.Size) && strictBase64URL(s)
+}
+
 // Thumbprint is the JWK thumbprint of an Ed25519 key, in base64url (RFC 7638
 // §3, RFC 8037 §2 and A.3): what a person compares.
 func Thumbprint(public ed25519.PublicKey) string {

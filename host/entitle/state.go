@@ -115,6 +115,23 @@ func (s *State) Ends() time.Time {
 	}
 }
 
+// licenseWarnings are when before its end a licence is warned of, nearest first.
+var licenseWarnings = [...]time.Duration{24 * time.Hour, 7 * 24 * time.Hour, 30 * 24 * time.Hour}
+
+// LicenseEndsWithin is the least of 1, 7 and 30 days within which the licence
+// that holds ends; zero where there is none or it holds for longer.
+func (s *State) LicenseEndsWithin() time.Duration {
+	if s.License == nil {
+		return 0
+	}
+	for _, d := range licenseWarnings {
+		if s.License.ExpiresAt.Sub(s.now) <= d {
+			return d
+		}
+	}
+	return 0
+}
+
 // age is the greatest that any of the two times allows: neither a clock that
 // was set back nor a file says that a token is younger than it was signed.
 func age(now, fetched, issued time.Time) time.Duration {
@@ -155,7 +172,7 @@ func (s *State) summary() Status {
 type rules struct {
 	issuers   []string
 	root      ed25519.PublicKey
-	installID string
+	installID func() string
 }
 
 // evaluate tells the state from the files. It is pure.
@@ -228,7 +245,7 @@ func (r rules) license(jws string, now time.Time) (*Token, error) {
 		return nil, err
 	case notExpired(t, now) != nil:
 		return nil, licenseOver(t)
-	case t.InstallID != "" && t.InstallID != r.installID:
+	case t.InstallID != "" && (r.installID == nil || t.InstallID != r.installID()):
 		return nil, &fault.Error{Code: fault.EntitlementsLicenseRefused,
 			Message: "entitlements: the licence was made for another installation", Err: &Rejection{CheckInstallID}}
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"io/fs"
-	"slices"
 	"time"
 
 	"carl.camp/carl/host/fault"
@@ -24,8 +23,9 @@ type Options struct {
 	Strict bool
 	// OfflineRoot verifies licences; nil for none.
 	OfflineRoot ed25519.PublicKey
-	// InstallID is this installation's id, "" where it has none yet.
-	InstallID string
+	// InstallID tells this installation's id, "" where it has none yet; nil is
+	// an installation without one. A licence may be bound to it.
+	InstallID func() string
 	// Lower reports whether a tier is lower than another: package tier has the order.
 	Lower func(tier, than string) bool
 	// Clock is the time; nil is the machine's.
@@ -111,10 +111,6 @@ func (s *Store) writeMark(w *witnessFile, mark time.Time) error {
 func (s *Store) accept(token string, t *Token) error {
 	return s.locked(func(f *files) error {
 		w := f.witnessed()
-		last := w.Last
-		if last != nil && t.IssuedAt.Before(last.IssuedAt) && s.less(last, said(t)) {
-			return reject(CheckReplay)
-		}
 		content := &cacheFile{V: 1, Token: token, FetchedAt: s.now()}
 		if c := f.cache.content; c != nil {
 			content.License, content.ImportedAt = c.License, c.ImportedAt
@@ -124,28 +120,13 @@ func (s *Store) accept(token string, t *Token) error {
 		}
 		// The platform has just spoken, so the clock is right, also where it once
 		// was far ahead. The clock file comes last: it lets what is cached count.
-		w.Mark = content.FetchedAt
-		w.Last = said(t)
-		if err := replace(s, w, &w.Cache, f.cache, content, last != nil && s.less(w.Last, last)); err != nil {
+		lower := s.lower(t.Tier, w.Tier)
+		w.Mark, w.Tier = content.FetchedAt, t.Tier
+		if err := replace(s, w, &w.Cache, f.cache, content, lower); err != nil {
 			return err
 		}
 		return s.write(s.files.Clock, &clockFile{V: 1, Mark: content.FetchedAt})
 	})
-}
-
-// said is what the witness keeps of a token.
-func said(t *Token) *lastToken {
-	keys := make([]string, 0, len(t.Grants))
-	for _, g := range t.Grants {
-		keys = append(keys, g.Key)
-	}
-	return &lastToken{IssuedAt: t.IssuedAt, Tier: t.Tier, Keys: keys}
-}
-
-// less reports whether a token says less than another in any respect.
-func (s *Store) less(t, than *lastToken) bool {
-	return s.lower(t.Tier, than.Tier) ||
-		slices.ContainsFunc(than.Keys, func(key string) bool { return !slices.Contains(t.Keys, key) })
 }
 
 // end notes that the platform took the cached token back, and reports whether

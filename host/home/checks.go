@@ -209,7 +209,7 @@ func (h *Home) checkInstall() Check {
 		return failed(name, err)
 	}
 	if !found {
-		return Check{Name: name, Status: OK, Detail: "not made yet; the first delivery makes it"}
+		return Check{Name: name, Status: OK, Detail: "not made yet; the first delivery makes it, and `carl entitlements install-id`"}
 	}
 	return Check{Name: name, Status: OK, Detail: id}
 }

@@ -41,7 +41,8 @@ type Config struct {
 	// Offline forbids every use of the network.
 	Offline bool
 	// StrictPinning and OfflineRoot are about entitlements: an added key needs
-	// the old one's signature; the public root key of offline licences.
+	// the old one's signature; the public root key of offline licences, as the
+	// member x of its JWK or as the JWK itself, "" for none.
 	StrictPinning bool
 	OfflineRoot   string
 	// SlimeDir is the folder of a local slime, or "".

@@ -1,6 +1,8 @@
 package home
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"math"
 	"net/netip"
@@ -38,7 +40,7 @@ func (d configDecoder) config(c *Config, root *yamltree.Node) {
 		yamltree.Field{Name: "tier", Read: func(n *yamltree.Node) { c.Tier = d.OneOf(n, "free", "paid") }},
 		yamltree.Field{Name: "offline", Read: func(n *yamltree.Node) { c.Offline = d.Bool(n) }},
 		yamltree.Field{Name: "strict_pinning", Read: func(n *yamltree.Node) { c.StrictPinning = d.Bool(n) }},
-		yamltree.Field{Name: "offline_root", Read: func(n *yamltree.Node) { c.OfflineRoot = d.text(n) }},
+		yamltree.Field{Name: "offline_root", Read: func(n *yamltree.Node) { c.OfflineRoot = d.publicKey(n) }},
 		yamltree.Field{Name: "slime", Read: func(n *yamltree.Node) {
 			d.Object(n, yamltree.Field{Name: "dir", Read: func(n *yamltree.Node) { c.SlimeDir = d.path(n) }})
 		}},
@@ -248,6 +250,20 @@ func (d configDecoder) text(n *yamltree.Node) string {
 		d.Refuse(n.Pos, "the text is longer than %d bytes", maxText)
 	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		d.Refuse(n.Pos, "the text holds a line end or a control character")
+	}
+	return s
+}
+
+// publicKey reads the member x of an Ed25519 JWK, or the whole JWK as a
+// mapping. Whether it is a key that can be trusted is for those to say who
+// verify with it.
+func (d configDecoder) publicKey(n *yamltree.Node) string {
+	if n.Kind == yamltree.Object {
+		return string(n.AppendJSON(nil))
+	}
+	s := d.text(n)
+	if raw, err := base64.RawURLEncoding.Strict().DecodeString(s); d.Err() == nil && (err != nil || len(raw) != ed25519.PublicKeySize) {
+		d.Refuse(n.Pos, "not the member x of a public JWK: 43 characters of base64url")
 	}
 	return s
 }

@@ -61,7 +61,7 @@ camp:
 tier: paid
 offline: true
 strict_pinning: true
-offline_root: MCowBQYDK2VwAyEA
+offline_root: 11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo
 slime: {dir: ~/slime}
 destinations:
   lake:
@@ -91,7 +91,7 @@ spool: {sync: always, max_bytes: 1000000, max_age: 24h}
 		c.Camp.Paths["ledger_append"] != "/v2/ledger" || c.Camp.Proxy != "http://proxy.example:3128" || c.Camp.CAFile != filepath.Join(user, "ca.pem") {
 		t.Errorf("camp: %+v", c.Camp)
 	}
-	if c.Tier != "paid" || !c.Offline || !c.StrictPinning || c.OfflineRoot != "MCowBQYDK2VwAyEA" || c.SlimeDir != filepath.Join(user, "slime") {
+	if c.Tier != "paid" || !c.Offline || !c.StrictPinning || c.OfflineRoot != "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo" || c.SlimeDir != filepath.Join(user, "slime") {
 		t.Errorf("%+v", c)
 	}
 	if len(c.Destinations) != 2 || c.Destinations[0].Name != "archive" || c.Destinations[1].Name != "lake" {
@@ -147,6 +147,7 @@ func TestConfigRefuses(t *testing.T) {
 		{"tab", "camp:\n\turl: https://x\n", ":2:1: not valid YAML: a tab cannot indent"},
 		{"list at the top", "- tier\n", ":1:1: want a mapping, and found a list"},
 		{"wrong type of tier", "tier: 1\n", ":1:7: want text, and found a number: quote it"},
+		{"offline root that is none", "offline_root: MCowBQYDK2VwAyEA\n", ":1:15: not the member x of a public JWK"},
 		{"unknown tier", "tier: gold\n", `:1:7: "gold" is not one of free, paid`},
 		{"yes is not true", "offline: yes\n", ":1:10: want true or false, and found text"},
 		{"empty member", "offline:\n", ":1:9: want true or false, and found nothing"},

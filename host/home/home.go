@@ -48,6 +48,7 @@ type Paths struct {
 	Entitlements string // entitlements.json
 	JWKSPin      string // jwks_pin.json
 	Clock        string // clock.json
+	Witness      string // witness.json
 	Keys         string // keys/
 	LedgerKey    string // keys/ledger.key
 	// Ledger is constitutional_ledger, to which the ledger's parts add their
@@ -64,8 +65,10 @@ type Paths struct {
 	Trust          string // plugins/trust.d/
 	PluginLock     string // carl.plugins.lock
 	Cache          string // cache/
-	// Guard is .lock, the lock file under which the JSON files are changed.
-	Guard string
+	// Guard is .lock, the lock file under which the JSON files are changed;
+	// Refreshing is .refresh.lock, held while the platform is asked for entitlements.
+	Guard      string
+	Refreshing string
 }
 
 // PathsOf returns the paths of the home dir, which need not exist.
@@ -81,6 +84,7 @@ func PathsOf(dir string) Paths {
 		Entitlements:   in("entitlements.json"),
 		JWKSPin:        in("jwks_pin.json"),
 		Clock:          in("clock.json"),
+		Witness:        in("witness.json"),
 		Keys:           in("keys"),
 		LedgerKey:      in("keys", "ledger.key"),
 		Ledger:         in("constitutional_ledger"),
@@ -96,6 +100,7 @@ func PathsOf(dir string) Paths {
 		PluginLock:     in("carl.plugins.lock"),
 		Cache:          in("cache"),
 		Guard:          in(".lock"),
+		Refreshing:     in(".refresh.lock"),
 	}
 }
 

@@ -22,7 +22,7 @@ func (h *Home) installFile() jsonFile {
 		path: h.Paths.Install,
 		max:  maxSmallFile,
 		lost: "this installation has no id",
-		mend: "run `carl sync`, which moves the damaged file aside and makes a new id",
+		mend: "run `carl entitlements install-id`, which moves the damaged file aside and makes a new id",
 	}
 }
 
@@ -54,6 +54,13 @@ func (h *Home) InstallID() (string, error) {
 		return "", err
 	}
 	return id, nil
+}
+
+// KnownInstallID returns the id of this installation, or "" where it has none
+// yet or its file is damaged.
+func (h *Home) KnownInstallID() string {
+	id, _, _ := h.readInstallID()
+	return id
 }
 
 // readInstallID returns an id only together with found and without an error.

@@ -127,8 +127,11 @@ func text(v jsontext.Value) (string, bool) {
 	return string(out), err == nil
 }
 
-func isID(s string) bool {
-	if len(s) != 2*sha256.Size {
+func isID(s string) bool { return isHex(s, 2*sha256.Size) }
+
+// isHex accepts lowercase hex digits, as many as digits says.
+func isHex(s string, digits int) bool {
+	if len(s) != digits {
 		return false
 	}
 	for i := range len(s) {

@@ -44,9 +44,9 @@ type faultKind struct {
 //   - slow: everything is done and answered, late;
 //   - lost: everything is done, and then the connection is cut;
 //   - lie: everything is done, and then the answer is one that no client
-//     should believe: not JSON, cut off, with an event missing, doubled or
-//     foreign, with an unknown status, endless, or empty. What an answer of
-//     this kind does say about an event is true.
+//     should believe: not JSON, cut off, endless, or empty; of signals also
+//     with an event missing, doubled or foreign, or with an unknown status.
+//     What an answer of this kind does say about an event is true.
 //
 // The error is a *[fault.Error] with code [fault.Usage].
 func ParseFaults(s string) (Faults, error) {
@@ -159,7 +159,12 @@ func (d *draws) next() drawn {
 
 // played is the answer of a fault that is a status.
 func (s *Server) played(status int) answer {
-	a := refuse(status, "fault", "this failure was asked for with --fault")
+	return s.failure(status, "this failure was asked for with --fault")
+}
+
+// failure is an answer that was asked for, as the platform would give it.
+func (s *Server) failure(status int, message string) answer {
+	a := refuse(status, "fault", message)
 	switch status {
 	case 401:
 		a = unauthorized()
@@ -189,17 +194,19 @@ const endless = 16 << 20
 
 // lie turns an honest answer into one that shows that it cannot be believed.
 func lie(a answer, pick uint64) answer {
-	var doc results
-	if a.status != 200 || json.Unmarshal(a.body, &doc) != nil || len(doc.Results) == 0 {
+	if a.status != 200 {
 		return notJSON()
+	}
+	var doc results
+	if json.Unmarshal(a.body, &doc) != nil || len(doc.Results) == 0 {
+		return lieOfAny(a, pick%4)
 	}
 	last := len(doc.Results) - 1
 	switch pick % 8 {
 	case 0:
-		return notJSON()
+		return lieOfAny(a, notJSONLie)
 	case 1:
-		a.body = a.body[:len(a.body)/2]
-		return a
+		return lieOfAny(a, cutOffLie)
 	case 2:
 		doc.Results = doc.Results[:last]
 	case 3:
@@ -209,13 +216,33 @@ func lie(a answer, pick uint64) answer {
 	case 5:
 		doc.Results[last].Status = "perhaps"
 	case 6:
+		return lieOfAny(a, endlessLie)
+	case 7:
+		return lieOfAny(a, emptyLie)
+	}
+	return reply(200, doc)
+}
+
+// The lies that every answer can be turned into.
+const (
+	notJSONLie = iota
+	cutOffLie
+	endlessLie
+	emptyLie
+)
+
+func lieOfAny(a answer, which uint64) answer {
+	switch which {
+	case cutOffLie:
+		a.body = a.body[:len(a.body)/2]
+		return a
+	case endlessLie:
 		a.body = append(a.body, strings.Repeat(" ", endless)...)
 		return a
-	case 7:
+	case emptyLie:
 		return answer{status: 204}
 	}
-	a = reply(200, doc)
-	return a
+	return notJSON()
 }
 
 func notJSON() answer {

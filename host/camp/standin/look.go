@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/go-json-experiment/json"
+
+	"carl.camp/carl/host/camp"
 )
 
 const (
@@ -27,6 +29,12 @@ type Summary struct {
 	// Rejected counts events that were refused for good for another reason.
 	Rejected int `json:"rejected"`
 	Requests int `json:"requests"`
+	// Entitlements and JWKS count the requests for the entitlements and for
+	// the key set, however they were answered.
+	Entitlements int `json:"entitlements"`
+	JWKS         int `json:"jwks"`
+	// Tokens counts the entitlements that were signed.
+	Tokens int `json:"tokens"`
 	// Faults counts the faults that were played, by name.
 	Faults map[string]int `json:"faults"`
 }
@@ -44,12 +52,19 @@ type Conflict struct {
 type counts struct {
 	mu        sync.Mutex
 	requests  int            // guarded by mu
+	asked     map[string]int // guarded by mu; calls of the platform's API, by path
 	seen      [4]int         // guarded by mu; by verdictKind
 	faults    map[string]int // guarded by mu
 	conflicts []Conflict     // guarded by mu
 }
 
-func newCounts() *counts { return &counts{faults: map[string]int{}} }
+func newCounts() *counts { return &counts{asked: map[string]int{}, faults: map[string]int{}} }
+
+func (c *counts) ask(path string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked[path]++
+}
 
 func (c *counts) request(played string) {
 	c.mu.Lock()
@@ -74,18 +89,23 @@ func (c *counts) verdicts(list []verdict) {
 // Summary counts what is held and what was seen.
 func (s *Server) Summary() Summary {
 	total, types := s.signals.types()
+	tier, tokens := s.issuer.summary()
+	paths := camp.DefaultPaths()
 	c := s.counts
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return Summary{
-		Tier:       s.tier,
-		Signals:    total,
-		Types:      types,
-		Duplicates: c.seen[duplicate],
-		Conflicts:  c.seen[conflict],
-		Rejected:   c.seen[rejected],
-		Requests:   c.requests,
-		Faults:     maps.Clone(c.faults),
+		Tier:         tier,
+		Signals:      total,
+		Types:        types,
+		Duplicates:   c.seen[duplicate],
+		Conflicts:    c.seen[conflict],
+		Rejected:     c.seen[rejected],
+		Requests:     c.requests,
+		Entitlements: c.asked[paths.Entitlements],
+		JWKS:         c.asked[paths.JWKS],
+		Tokens:       tokens,
+		Faults:       maps.Clone(c.faults),
 	}
 }
 

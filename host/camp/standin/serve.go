@@ -30,8 +30,10 @@ const (
 // route is one call. A path that ends in "/*" takes one more element.
 type route struct {
 	method, path string
-	// look marks the calls under /dev/, which never fail on purpose.
-	look  bool
+	// open calls need no token.
+	open bool
+	// own marks the stand-in's own calls, under /dev/, which never fail on purpose.
+	own   bool
 	serve func(*call) answer
 }
 
@@ -41,11 +43,22 @@ func (s *Server) table() []route {
 	paths := camp.DefaultPaths()
 	return []route{
 		{method: "POST", path: paths.Signals, serve: s.postSignals},
+		{method: "GET", path: paths.JWKS, open: true, serve: s.getJWKS},
+		{method: "GET", path: paths.Entitlements, serve: s.getEntitlements},
 
-		{method: "GET", path: "/dev/summary", look: true, serve: s.getSummary},
-		{method: "GET", path: "/dev/signals", look: true, serve: s.getSignals},
-		{method: "GET", path: "/dev/signals/*", look: true, serve: s.getSignal},
-		{method: "GET", path: "/dev/conflicts", look: true, serve: s.getConflicts},
+		{method: "GET", path: "/dev/summary", own: true, serve: s.getSummary},
+		{method: "GET", path: "/dev/signals", own: true, serve: s.getSignals},
+		{method: "GET", path: "/dev/signals/*", own: true, serve: s.getSignal},
+		{method: "GET", path: "/dev/conflicts", own: true, serve: s.getConflicts},
+		{method: "GET", path: "/dev/keys", own: true, serve: s.getKeys},
+
+		{method: "POST", path: "/dev/tier/*", own: true, serve: s.postTier},
+		{method: "POST", path: "/dev/grant/*", own: true, serve: s.postGrant},
+		{method: "POST", path: "/dev/revoke/*", own: true, serve: s.postRevoke},
+		{method: "POST", path: "/dev/entitlements/*", own: true, serve: s.postEntitlements},
+		{method: "POST", path: "/dev/issued/*", own: true, serve: s.postIssued},
+		{method: "POST", path: "/dev/keys/*", own: true, serve: s.postKeys},
+		{method: "POST", path: "/dev/license", own: true, serve: s.postLicense},
 	}
 }
 
@@ -130,14 +143,17 @@ func (s *Server) answer(c *call) (a answer, played string) {
 		discard(c.Body)
 		return a, ""
 	}
-	if !s.authorized(c.Request) {
+	if !rt.own {
+		s.counts.ask(rt.path)
+	}
+	if !rt.open && !s.authorized(c.Request) {
 		discard(c.Body)
 		return unauthorized(), ""
 	}
 	if a, ok := c.readBody(); !ok {
 		return a, ""
 	}
-	if rt.look {
+	if rt.own {
 		return rt.serve(c), ""
 	}
 	f := s.draws.next()

@@ -5,28 +5,42 @@
 //
 // # What it serves
 //
-// The calls of the platform that are built (a file for each group: signals.go),
-// and its own under /dev/, for looking at what it holds (look.go):
+// The calls of the platform that are built (a file for each group: signals.go,
+// keys.go, entitlements.go), and its own under /dev/, for looking at what it
+// holds (look.go):
 //
 //	GET /dev/summary          counts, by type and by what was refused
 //	GET /dev/signals          the signals held, a JSON line each, in order of arrival;
 //	                          ?after=N skips N, ?limit=N ends after N (default and at most 10,000)
 //	GET /dev/signals/{id}     one signal, byte for byte as it was received
 //	GET /dev/conflicts        the first 1,000 bodies that came under an id that had another
+//	GET /dev/keys             the keys there are, and the offline root
 //
-// All of them, too, ask for the bearer token.
+// and for making it another platform than it was (admin.go):
+//
+//	POST /dev/tier/{tier}             what the token's owner has paid for: free or paid
+//	POST /dev/grant/{key}             grants one thing more; ?for=DURATION ends the grant
+//	POST /dev/revoke/{key}            takes such a grant back
+//	POST /dev/entitlements/{status}   answers the entitlements with this status; 200 is normal again
+//	POST /dev/issued/{duration}       lets tokens look as if issued that long ago; 0s is normal again
+//	POST /dev/keys/{how}              changes the keys: add, retire, replace or swap (see [Rotation])
+//	POST /dev/license                 signs a licence; ?tier=, ?for=, ?issued=, ?install_id=
+//
+// All calls but the key set ask for the bearer token. The same changes can be
+// made from Go: [Server.SetTier] and what follows it.
 //
 // # What it keeps
 //
 // With a data folder, every signal is a line of signals.jsonl, on disk before
-// it is acknowledged, and the token is in the file token; both outlast the
-// process, however it ends. One process at a time has the folder.
+// it is acknowledged; the token is in the file token, and keys, tier and grants
+// in keys.json (state.go). All three outlast the process, however it ends; what
+// makes it fail on request does not. One process at a time has the folder.
 //
 // # How it fails
 //
 // [ParseFaults] lists the faults. They are drawn for each call of the
-// platform's API that has the right token, from one seeded sequence, and never
-// for /dev/.
+// platform's API that would be let in, because it has the right token or, as
+// the key set, needs none; from one seeded sequence, and never for /dev/.
 package standin
 
 import (
@@ -76,8 +90,14 @@ type Options struct {
 	DataDir string
 	// Token is the bearer token to ask for. "" takes the one in DataDir, or makes one.
 	Token string
-	// Tier is what the token's owner has paid for, as /dev/summary shows it; "" is "free".
+	// Tier is what the token's owner has paid for, one of [Tiers]. "" takes the
+	// one in DataDir, or is "free".
 	Tier string
+	// Issuer is the claim iss of what the stand-in signs; "" is [camp.DefaultURL].
+	// It is not the address at which the stand-in listens: one that is started
+	// again on another port must not invalidate what it issued before. carl
+	// accepts either.
+	Issuer string
 	// Faults are drawn from for every call of the platform's API.
 	Faults Faults
 	// Seed makes the draws repeatable; 0 takes a random one.
@@ -112,7 +132,6 @@ type Request struct {
 // Server is a stand-in. It is safe for use by several goroutines.
 type Server struct {
 	token      string
-	tier       string
 	clock      func() time.Time
 	log        func(Request)
 	slow       time.Duration
@@ -120,6 +139,7 @@ type Server struct {
 	anywhere   bool
 	lock       *private.FileLock
 	signals    *signalStore
+	issuer     *issuer
 	draws      *draws
 	counts     *counts
 	routes     []route
@@ -132,12 +152,13 @@ type Server struct {
 }
 
 // New opens the store and makes a stand-in. Errors are *[fault.Error]: of the
-// folder's use, [fault.CampTokenInvalid] for Token, [fault.IO] for a store
-// that is damaged elsewhere than at its end.
+// folder's use, [fault.Usage] for Tier and Issuer, [fault.CampTokenInvalid] for
+// Token, [fault.IO] for signals that are damaged elsewhere than at their end
+// and for a keys.json that is damaged: new keys in place of lost ones are what
+// an attack looks like, and nobody gets them without being told.
 func New(o Options) (*Server, error) {
 	s := &Server{
 		token:      o.Token,
-		tier:       o.Tier,
 		clock:      o.Clock,
 		log:        o.Log,
 		slow:       o.Slow,
@@ -147,8 +168,13 @@ func New(o Options) (*Server, error) {
 		counts:     newCounts(),
 		ending:     make(chan struct{}),
 	}
-	if s.tier == "" {
-		s.tier = "free"
+	if o.Tier != "" {
+		if err := checkTier(o.Tier); err != nil {
+			return nil, asFault(err)
+		}
+	}
+	if err := checkIssuer(o.Issuer); err != nil {
+		return nil, asFault(err)
 	}
 	if s.clock == nil {
 		s.clock = time.Now
@@ -166,7 +192,7 @@ func New(o Options) (*Server, error) {
 		}
 		s.token = token
 	}
-	if err := s.open(o.DataDir); err != nil {
+	if err := s.open(o); err != nil {
 		if s.lock != nil {
 			s.lock.Unlock()
 		}
@@ -176,13 +202,16 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) open(dir string) error {
+func (s *Server) open(o Options) error {
+	dir := o.DataDir
 	if dir == "" {
 		if s.token == "" {
 			s.token = newToken()
 		}
 		s.signals = newSignalStore()
-		return nil
+		var err error
+		s.issuer, err = openIssuer("", o, s.clock)
+		return err
 	}
 	if err := private.MkdirAll(dir); err != nil {
 		return err
@@ -197,6 +226,9 @@ func (s *Server) open(dir string) error {
 	}
 	s.lock = lock
 	if err := s.keepToken(filepath.Join(dir, "token")); err != nil {
+		return err
+	}
+	if s.issuer, err = openIssuer(filepath.Join(dir, "keys.json"), o, s.clock); err != nil {
 		return err
 	}
 	s.signals, err = openSignalStore(filepath.Join(dir, "signals.jsonl"))
@@ -299,6 +331,7 @@ func (s *Server) Close() error {
 
 func (s *Server) closeStore() error {
 	err := s.signals.close()
+	s.issuer.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.lock != nil {

@@ -306,7 +306,7 @@ func TestEveryCallNeedsTheToken(t *testing.T) {
 		"no scheme":      func(r *http.Request) { r.Header.Set("Authorization", p.Token()) },
 		"two":            func(r *http.Request) { r.Header.Add("Authorization", "Bearer "+p.Token()) },
 	} {
-		for _, call := range [][2]string{{"POST", signalsPath}, {"GET", "/dev/summary"}, {"GET", "/dev/signals"}, {"GET", "/dev/signals/" + idOf("a")}, {"GET", "/dev/conflicts"}} {
+		for _, call := range [][2]string{{"POST", signalsPath}, {"GET", "/dev/summary"}, {"GET", "/dev/signals"}, {"GET", "/dev/signals/" + idOf("a")}, {"GET", "/dev/conflicts"}, {"GET", "/dev/keys"}, {"GET", entitlementsPath}} {
 			resp, text := p.do(t, call[0], call[1], batchType, batch(signal(idOf("a"), `{}`)), change)
 			if resp.StatusCode != 401 || refusal(t, text).Code != "unauthorized" || !strings.HasPrefix(resp.Header.Get("Www-Authenticate"), "Bearer") {
 				t.Errorf("%s, %s: answered %d %s", name, call[1], resp.StatusCode, text)
