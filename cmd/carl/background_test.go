@@ -80,6 +80,62 @@ func TestBackgroundChild(t *testing.T) {
 	t.Error("the child did not end")
 }
 
+// TestBackgroundRefresh shows that a gate which would like fresher entitlements
+// waits for nothing, and leaves a child behind that fetches them: without
+// consent, which is about telemetry, and not where nobody is logged in.
+func TestBackgroundRefresh(t *testing.T) {
+	in := install(t, "")
+	in.must("consent", "revoke", "telemetry")
+	in.env = slices.DeleteFunc(in.env, func(kv string) bool { return strings.HasPrefix(kv, backgroundVariable+"=") })
+	stamp := filepath.Join(in.home, "cache", "background.stamp")
+	well := in.env
+	in.env = append(in.env, "CARL_CAMP_TOKEN=")
+	if _, code := in.gate("--remote"); code != 4 {
+		t.Errorf("exit status %d", code)
+	}
+	in.env = well
+	if _, code := in.gate(); code != 4 {
+		t.Errorf("exit status %d", code)
+	}
+	time.Sleep(200 * time.Millisecond)
+	if _, err := os.Stat(stamp); err == nil {
+		t.Error("a child was started by somebody who is not logged in, or by the local gate")
+	}
+
+	if err := in.server.SetTier("paid"); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if out, code := in.gate("--remote"); code != 4 {
+		t.Errorf("exit status %d: %s", code, out)
+	}
+	if took := time.Since(began); took > backgroundSettle {
+		t.Errorf("the gate waited %s for its child", took)
+	}
+	for deadline := time.Now().Add(time.Minute); in.server.Summary().Tokens == 0 && time.Now().Before(deadline); {
+		time.Sleep(50 * time.Millisecond)
+	}
+	eventually(t, "the child has stored what it fetched", func() bool {
+		out, code := in.gate("--remote")
+		return code == 0 && strings.Contains(out, `"by":"grace"`)
+	})
+	if n := in.server.Summary().Entitlements; n != 1 {
+		t.Errorf("the platform was asked %d times", n)
+	}
+	eventually(t, "the child ends", func() bool { return !holds(in, "background.lock") })
+}
+
+// gate asks the gate before managed training.
+func (in *installation) gate(flags ...string) (stdout string, code int) {
+	in.t.Helper()
+	cmd := in.command(append([]string{"gate", "check", "train.slime.managed", "--json"}, flags...)...)
+	out, err := cmd.Output()
+	if cmd.ProcessState == nil {
+		in.t.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
 // holds reports whether a process has a file of the cache open.
 func holds(in *installation, name string) bool {
 	procs, err := filepath.Glob("/proc/[0-9]*/fd/*")

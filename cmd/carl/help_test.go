@@ -2,15 +2,20 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"carl.camp/carl/host/camp"
+	"carl.camp/carl/host/camp/standin"
 	"carl.camp/carl/host/fault"
 )
 
@@ -61,6 +66,7 @@ func TestExamplesWorkAsPasted(t *testing.T) {
 		"carl dlq show 8e9030e06":  "names a dead letter of the reader's",
 		"carl dlq drop 8e9030e06":  "names a dead letter of the reader's",
 		"plugin inspect ./my-forw": "names a plugin of the reader's",
+		"repin --expect NzbLsXh8":  "names a key that the reader's platform announced",
 	}
 	used := map[string]bool{}
 	in := install(t, "")
@@ -78,6 +84,21 @@ func TestExamplesWorkAsPasted(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := in.server.SetTier("paid"); err != nil {
+		t.Fatal(err)
+	}
+	config, err := os.OpenFile(filepath.Join(in.home, "config.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(config, "offline_root: %s\n", in.server.OfflineRoot())
+	if err := config.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write("licence.jwt", in.server.License(standin.LicenseOptions{For: time.Hour}))
+	token, keys := signed(t, in)
+	write("token.jwt", token)
+	write("keys.json", keys)
 	write("steps.jsonl", `{"action":"LLM_REPLY","name":"answer"}`+"\n")
 	write("token.txt", in.server.Token()+"\n")
 	write("my-mapper/plugin.yaml", "name: acme.test/mapper\nversion: 1.0.0\nkind: mapper\nruntime: wasm\npayload: plugin.wasm\nsummary: Mine\nlicense: MIT\n")
@@ -122,6 +143,28 @@ func TestExamplesWorkAsPasted(t *testing.T) {
 	}
 }
 
+// signed is a token of the stand-in, and the key set to verify it with.
+func signed(t *testing.T, in *installation) (token, keys string) {
+	t.Helper()
+	url, err := camp.ParseURL(strings.TrimPrefix(in.env[slices.IndexFunc(in.env, func(kv string) bool { return strings.HasPrefix(kv, "CARL_CAMP_URL=http") })], "CARL_CAMP_URL="))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := camp.NewClient(camp.ClientOptions{URL: url, Paths: camp.DefaultPaths(), Token: in.server.Token()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err = client.Token(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := client.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token + "\n", string(set)
+}
+
 // TestErrorsHaveTwoLines holds every code's error to the two lines that people get.
 func TestErrorsHaveTwoLines(t *testing.T) {
 	for _, e := range fault.Codes() {
@@ -154,6 +197,8 @@ func TestCompletion(t *testing.T) {
 		{[]string{"axon", "map", "--mapper", ""}, "carl.camp/axon\n"},
 		{[]string{"secret", "remove", ""}, "lake-token\n"},
 		{[]string{"consent", "grant", ""}, "telemetry\n"},
+		{[]string{"gate", "check", ""}, "train.slime.local\ntrain.slime.managed\n"},
+		{[]string{"camp", "dev", "--tier", ""}, "free\npaid\n"},
 		{[]string{"completion", ""}, "bash\nzsh\nfish\npowershell\n"},
 	} {
 		out := string(in.must(append([]string{"__complete"}, c.args...)...))

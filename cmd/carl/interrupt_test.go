@@ -36,17 +36,6 @@ func interrupted(t *testing.T, cmd *exec.Cmd) int {
 	return cmd.ProcessState.ExitCode()
 }
 
-// eventually waits for what another process does.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if is() {
-			return
-		}
-	}
-	t.Fatalf("in vain: %s", what)
-}
-
 // TestInterruptedRecording interrupts a recorder that waits for its next line.
 // What came before is in the spool already, and the half line is nothing.
 func TestInterruptedRecording(t *testing.T) {

@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -44,6 +45,8 @@ type demo struct {
 	env  []string
 	url  string
 	tok  string
+	// stopPlatform stops the stand-in; a second call does nothing.
+	stopPlatform func()
 }
 
 func run(ctx context.Context, carl string) (err error) {
@@ -66,11 +69,11 @@ func run(ctx context.Context, carl string) (err error) {
 	// Nothing is delivered behind the demo's back: it shows each delivery.
 	d.env = append(d.env, "CARL_HOME="+d.path("home"), "CARL_BACKGROUND=off")
 
-	stopPlatform, err := d.startPlatform(ctx)
-	if err != nil {
-		return fmt.Errorf("the stand-in platform: %w", err)
+	say("a stand-in of the platform, on a free loopback port")
+	if err := d.startPlatform(ctx, "127.0.0.1:0"); err != nil {
+		return err
 	}
-	defer stopPlatform()
+	defer func() { d.stopPlatform() }()
 	if err := d.configure(); err != nil {
 		return err
 	}
@@ -81,20 +84,35 @@ func (d *demo) path(elem ...string) string {
 	return filepath.Join(append([]string{d.dir}, elem...)...)
 }
 
-// startPlatform runs `carl camp dev` until the returned function is called.
-func (d *demo) startPlatform(ctx context.Context) (stop func(), err error) {
-	say("a stand-in of the platform, on a free loopback port")
-	echo("carl", "camp", "dev", "--data", "platform")
-	cmd := exec.Command(d.carl, "camp", "dev", "--json", "--data", d.path("platform"))
+// startPlatform runs `carl camp dev` until d.stopPlatform is called.
+func (d *demo) startPlatform(ctx context.Context, listen string) error {
+	hello, stop, err := d.campDev(ctx, listen)
+	if err != nil {
+		return fmt.Errorf("the stand-in platform: %w", err)
+	}
+	d.stopPlatform = sync.OnceFunc(stop)
+	d.url, d.tok = hello.URL, hello.Token
+	d.env = append(d.env, "CARL_CAMP_URL="+d.url)
+	fmt.Printf("  it listens on %s\n", d.url)
+	return nil
+}
+
+// greeting is what `carl camp dev --json` says once it listens.
+type greeting struct{ URL, Token string }
+
+func (d *demo) campDev(ctx context.Context, listen string) (hello greeting, stop func(), err error) {
+	args := []string{"camp", "dev", "--tier", "paid", "--data", d.path("platform"), "--listen", listen}
+	echo("carl", "camp", "dev", "--tier", "paid", "--data", "platform")
+	cmd := exec.Command(d.carl, append(args, "--json")...)
 	cmd.Env = d.env
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return nil, err
+		return hello, nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		return nil, err
+		return hello, nil, err
 	}
 	stop = func() {
 		cmd.Process.Signal(os.Interrupt)
@@ -114,24 +132,20 @@ func (d *demo) startPlatform(ctx context.Context) (stop func(), err error) {
 		line <- s
 		io.Copy(io.Discard, r)
 	}()
-	var hello struct{ URL, Token string }
 	select {
 	case s := <-line:
 		if err := json.Unmarshal([]byte(s), &hello); err != nil || hello.URL == "" {
 			stop()
-			return nil, fmt.Errorf("it did not say where it listens: %q, stderr: %s", s, stderr.String())
+			return hello, nil, fmt.Errorf("it did not say where it listens: %q, stderr: %s", s, stderr.String())
 		}
 	case <-time.After(20 * time.Second):
 		stop()
-		return nil, errors.New("it did not start within 20 s")
+		return hello, nil, errors.New("it did not start within 20 s")
 	case <-ctx.Done():
 		stop()
-		return nil, ctx.Err()
+		return hello, nil, ctx.Err()
 	}
-	d.url, d.tok = hello.URL, hello.Token
-	d.env = append(d.env, "CARL_CAMP_URL="+d.url)
-	fmt.Printf("  it listens on %s\n", d.url)
-	return stop, nil
+	return hello, stop, nil
 }
 
 // configure writes a home with two destinations: the platform, and a file.
@@ -157,6 +171,10 @@ func (d *demo) show(ctx context.Context) error {
 		return err
 	}
 	if _, err := d.run(ctx, "", "consent", "grant", "telemetry"); err != nil {
+		return err
+	}
+
+	if err := d.showEntitlements(ctx); err != nil {
 		return err
 	}
 
@@ -191,7 +209,10 @@ func (d *demo) show(ctx context.Context) error {
 	say("and the whole installation looks well")
 	out, err := d.run(ctx, "", "doctor")
 	d.indent(out)
-	return err
+	if err != nil {
+		return err
+	}
+	return d.showGrace(ctx)
 }
 
 // run runs carl and returns its standard output; standard error is shown.
