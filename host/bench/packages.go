@@ -13,6 +13,7 @@ import (
 
 // packages are those whose benchmarks the README quotes.
 var packages = []string{
+	"./host/entitle", "./host/tier",
 	"./host/plugin/wasm", "./host/plugin/wasm/meter",
 	"./host/step", "./host/redact", "./host/spool", "./host/axon", "./host/sync", "./host",
 }

@@ -7,13 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"time"
 )
-
-// startRuns is how often a short command is run for its median.
-const startRuns = 41
 
 // processBenchmarks times the command itself: its start, and recording and
 // delivering to a local file, mapping included.
@@ -31,7 +27,7 @@ func processBenchmarks(repo string, most int, keep func(result, error) error) er
 	}
 	defer os.RemoveAll(dir)
 
-	if err := keep(start(carl, dir)); err != nil {
+	if err := shortCommands(carl, filepath.Join(dir, "home"), keep); err != nil {
 		return err
 	}
 	for n := 1000; n <= most; n *= 10 {
@@ -49,8 +45,12 @@ type usage struct {
 }
 
 func measure(home, carl string, args ...string) (usage, error) {
+	return measureIn(nil, home, carl, args...)
+}
+
+func measureIn(env []string, home, carl string, args ...string) (usage, error) {
 	cmd := exec.Command(carl, args...)
-	cmd.Env = append(os.Environ(), "CARL_HOME="+home, "CARL_BACKGROUND=off", "CARL_CAMP_URL=")
+	cmd.Env = append(append(os.Environ(), "CARL_HOME="+home, "CARL_BACKGROUND=off", "CARL_CAMP_URL="), env...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	begin := time.Now()
@@ -64,25 +64,6 @@ func measure(home, carl string, args ...string) (usage, error) {
 		u.peakMiB = float64(r.Maxrss) / 1024 // KiB on Linux
 	}
 	return u, nil
-}
-
-func start(carl, home string) (result, error) {
-	var walls []time.Duration
-	var peak float64
-	for range startRuns {
-		u, err := measure(home, carl, "version")
-		if err != nil {
-			return result{}, err
-		}
-		walls = append(walls, u.wall)
-		peak = max(peak, u.peakMiB)
-	}
-	slices.Sort(walls)
-	return result{"process: carl version", map[string]float64{
-		"ms/median": float64(walls[len(walls)/2].Microseconds()) / 1000,
-		"ms/min":    float64(walls[0].Microseconds()) / 1000,
-		"MiB/peak":  peak,
-	}}, nil
 }
 
 // recordAndSync records n steps into a fresh home and delivers them to a file.
