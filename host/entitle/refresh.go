@@ -16,6 +16,9 @@ const (
 	// checkEvery is how often the platform's keys are held against the pinned
 	// ones without a cause, so that a withdrawn one does not stay for long.
 	checkEvery = 24 * time.Hour
+	// refreshPatience is how long another process may be at its own refresh: it
+	// makes three requests at most, of ten seconds each.
+	refreshPatience = 40 * time.Second
 )
 
 // Refresh asks the platform for a token, verifies and caches it. One refresh is
@@ -31,7 +34,7 @@ func (s *Store) Refresh(ctx context.Context, platform Platform) (State, error) {
 	began := s.now()
 	lock, free, err := private.TryLockOn(s.fs, s.files.Refreshing)
 	if err == nil && !free {
-		lock, err = private.LockOn(ctx, s.fs, s.files.Refreshing)
+		lock, err = s.waitForRefresh(ctx)
 		if state := s.Load(); err == nil && state.token == Fresh && state.FetchedAt.After(began) {
 			lock.Unlock()
 			return state, nil
@@ -42,6 +45,18 @@ func (s *Store) Refresh(ctx context.Context, platform Platform) (State, error) {
 		err = s.refresh(ctx, platform)
 	}
 	return s.Load(), err
+}
+
+// waitForRefresh takes the lock of a refresh once the one under way has ended.
+func (s *Store) waitForRefresh(ctx context.Context) (*private.FileLock, error) {
+	patient, cancel := context.WithTimeout(ctx, refreshPatience)
+	defer cancel()
+	lock, err := private.LockOn(patient, s.fs, s.files.Refreshing)
+	if patient.Err() != nil && ctx.Err() == nil && err != nil {
+		return nil, fault.New(fault.IO, "another carl process has been asking the platform for %v, and holds %s", refreshPatience, s.files.Refreshing).
+			WithKept("the cached entitlements were kept").WithHint("end that process, then run the same command again")
+	}
+	return lock, err
 }
 
 func (s *Store) refresh(ctx context.Context, platform Platform) error {
@@ -233,7 +248,7 @@ func (r *refreshing) savePin(pin *Pin) error {
 // the thumbprints expect. The error is carl.entitlements.jwks_stale where one
 // of them is not served; the pinned keys are kept then.
 func (s *Store) Repin(ctx context.Context, platform Platform, expect ...string) (*Pin, error) {
-	lock, err := private.LockOn(ctx, s.fs, s.files.Refreshing)
+	lock, err := s.waitForRefresh(ctx)
 	if err != nil {
 		return nil, err
 	}
