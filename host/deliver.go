@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	gosync "sync"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -34,9 +33,6 @@ func (h *Host) Sync(ctx context.Context) (sync.Report, error) {
 	if err != nil {
 		return sync.Report{}, err
 	}
-	var refresh gosync.WaitGroup
-	refresh.Go(func() { h.refreshIfAsked(ctx) })
-	defer refresh.Wait()
 	return sync.Run(ctx, o)
 }
 
@@ -47,13 +43,6 @@ func (h *Host) Watch(ctx context.Context, each func(sync.Report, error)) error {
 	if err != nil {
 		return err
 	}
-	var refreshes gosync.WaitGroup
-	refreshes.Go(func() {
-		for h.refreshIfAsked(ctx); sleep(ctx, backgroundInterval); {
-			h.refreshIfAsked(ctx)
-		}
-	})
-	defer refreshes.Wait()
 	return sync.Watch(ctx, o, watchInterval, each)
 }
 
@@ -151,7 +140,9 @@ func (h *Host) syncOptions() (sync.Options, error) {
 	if err != nil {
 		return sync.Options{}, err
 	}
-	return h.optionsWith(source)
+	o, err := h.optionsWith(source)
+	o.Tasks = []sync.Task{{Name: "entitlements", Run: h.refreshIfAsked}}
+	return o, err
 }
 
 func (h *Host) optionsWith(source string) (sync.Options, error) {

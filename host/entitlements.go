@@ -223,22 +223,33 @@ func (h *Host) markRefresh() error {
 // RefreshAsked reports whether a gate of this host asked for a refresh.
 func (h *Host) RefreshAsked() bool { return h.refreshAsked.Load() }
 
-// refreshIfAsked does what a gate asked for. Nobody waits for its outcome.
-func (h *Host) refreshIfAsked(ctx context.Context) {
-	if h.offline {
-		return
+// refreshIfAsked does what a gate asked for. Nobody waits for its outcome, and
+// so it has none.
+func (h *Host) refreshIfAsked(ctx context.Context) error {
+	if h.offline || !h.mayRefresh() {
+		return nil
 	}
 	// Removed first: what a gate asks for from now on is another refresh.
-	if err := os.Remove(refreshMark(h.home)); err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			h.log.Debug("whether a refresh of the entitlements was asked for cannot be told", "error", err)
-		}
-		return
+	if err := os.Remove(refreshMark(h.home)); err == nil {
+		h.refreshQuietly(ctx)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		h.log.Debug("whether a refresh of the entitlements was asked for cannot be told", "error", err)
 	}
-	h.refreshQuietly(ctx)
+	return nil
+}
+
+// mayRefresh keeps a host that syncs again and again, as a watch does, from
+// asking the platform more often than the background would.
+func (h *Host) mayRefresh() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.refreshTried.IsZero() || time.Since(h.refreshTried) >= backgroundInterval
 }
 
 func (h *Host) refreshQuietly(ctx context.Context) {
+	h.mu.Lock()
+	h.refreshTried = time.Now()
+	h.mu.Unlock()
 	if _, err := h.RefreshEntitlements(ctx); err != nil {
 		h.log.Debug("the entitlements were not refreshed", "code", string(fault.CodeOf(err)), "error", err, "check", failedCheckOf(err))
 	}

@@ -95,6 +95,8 @@ type Host struct {
 	audience audience      // guarded by mu
 	writer   *spool.Writer // guarded by mu; nil until the first step that somebody receives
 	closed   bool          // guarded by mu
+
+	refreshTried time.Time // guarded by mu; when the background last asked for entitlements
 }
 
 // Open opens a home. It creates nothing: the first recorded step does. Errors
