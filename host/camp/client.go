@@ -245,7 +245,7 @@ func (c *Client) body(path string, resp *http.Response) ([]byte, error) {
 // of gzip become a thousand times as many, so none is decompressed.
 func encoded(resp *http.Response) bool {
 	for _, coding := range resp.Header["Content-Encoding"] {
-		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+		if coding != "" && !strings.EqualFold(coding, "identity") {
 			return true
 		}
 	}
@@ -260,7 +260,7 @@ func (c *Client) target(path string, at *url.URL, location string) (*url.URL, er
 		return nil, c.malformed(path, "redirects to no address")
 	}
 	to, err := at.Parse(location)
-	if err != nil || to.Opaque != "" || to.Host == "" {
+	if err != nil || to.Host == "" {
 		return nil, c.malformed(path, "redirects to no address")
 	}
 	if originOf(to) != c.origin {

@@ -254,6 +254,11 @@ func TestPathsAreTheConfigured(t *testing.T) {
 
 func TestNewClientRefuses(t *testing.T) {
 	good := options(t, DefaultURL)
+	_, authority := secure(t, platform, nil)
+	ca, err := os.ReadFile(authority)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		change func(*ClientOptions)
 		code   fault.Code
@@ -265,10 +270,13 @@ func TestNewClientRefuses(t *testing.T) {
 		"a SOCKS proxy":    {func(o *ClientOptions) { o.Proxy = "socks5://u:" + proxyPassword + "@127.0.0.1:1" }, fault.ConfigInvalid},
 		"a bare proxy":     {func(o *ClientOptions) { o.Proxy = "127.0.0.1:3128" }, fault.ConfigInvalid},
 		"a broken proxy":   {func(o *ClientOptions) { o.Proxy = "http://u:" + proxyPassword + "@p:99999999/path" }, fault.ConfigInvalid},
+		"a proxy nowhere":  {func(o *ClientOptions) { o.Proxy = "http://:3128" }, fault.ConfigInvalid},
+		"a proxy's path":   {func(o *ClientOptions) { o.Proxy = "http://127.0.0.1:3128/x" }, fault.ConfigInvalid},
+		"a proxy's query":  {func(o *ClientOptions) { o.Proxy = "http://127.0.0.1:3128?x" }, fault.ConfigInvalid},
 		"a missing file":   {func(o *ClientOptions) { o.CAFile = t.TempDir() + "/none.pem" }, fault.ConfigInvalid},
 		"a folder":         {func(o *ClientOptions) { o.CAFile = t.TempDir() }, fault.ConfigInvalid},
 		"no certificate":   {func(o *ClientOptions) { o.CAFile = file(t, []byte("hello")) }, fault.ConfigInvalid},
-		"a file too large": {func(o *ClientOptions) { o.CAFile = file(t, make([]byte, maxCAFile+1)) }, fault.ConfigInvalid},
+		"a file too large": {func(o *ClientOptions) { o.CAFile = file(t, append(ca, make([]byte, maxCAFile)...)) }, fault.ConfigInvalid},
 	} {
 		o := good
 		c.change(&o)
@@ -392,7 +400,7 @@ func TestRefusalIsScrubbed(t *testing.T) {
 // What a refusal's status says stands, whatever becomes of its body.
 func TestRefusalBodies(t *testing.T) {
 	for name, answer := range map[string]string{
-		"compressed": "HTTP/1.1 403 x\r\nContent-Encoding: gzip\r\nContent-Length: 39\r\n\r\n" + `{"error":{"message":"never to be read"}}`[:39],
+		"compressed": "HTTP/1.1 403 x\r\nContent-Encoding: gzip\r\nContent-Length: 40\r\n\r\n" + `{"error":{"message":"never to be read"}}`,
 		"HTML":       "HTTP/1.1 403 x\r\nContent-Length: 6\r\n\r\n<html>",
 		"cut off":    "HTTP/1.1 403 x\r\nContent-Length: 600\r\n\r\n" + `{"error":{"message":"cut"`,
 		"endless":    "HTTP/1.1 403 x\r\n\r\n" + strings.Repeat("x", 2*maxRefusal),
@@ -531,13 +539,15 @@ func TestRedirectsAreBounded(t *testing.T) {
 	}
 	for name, handler := range map[string]http.HandlerFunc{
 		"one more": hopper(maxRedirects + 1),
-		"itself":   func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.RequestURI, 307) },
+		"itself": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, r.RequestURI, http.StatusTemporaryRedirect)
+		},
 		"a circle": func(w http.ResponseWriter, r *http.Request) {
 			to := "/a"
 			if r.URL.Path == to {
 				to = "/b"
 			}
-			http.Redirect(w, r, to, 308)
+			http.Redirect(w, r, to, http.StatusPermanentRedirect)
 		},
 	} {
 		s := serve(t, handler)
@@ -663,7 +673,7 @@ func TestRedirectsElsewhereGetNoRequest(t *testing.T) {
 	// Not the first hop, but the second leads out.
 	s := serve(t, nil)
 	s.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, map[bool]string{true: other.URL, false: "/next"}[r.URL.Path == "/next"], 302)
+		http.Redirect(w, r, map[bool]string{true: other.URL, false: "/next"}[r.URL.Path == "/next"], http.StatusFound)
 	})
 	mustFail(t, client(t, options(t, s.URL)), fault.CampMalformed, other.URL)
 	if n := len(other.requests()); n != 0 {
