@@ -2,6 +2,7 @@ package entitle
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,8 +18,9 @@ const (
 	lastSecond = 253402300799
 )
 
-// readClaims reads the payload of a token whose signature was verified.
-func readClaims(payload []byte) (*Token, error) {
+// readClaims reads the payload of a token whose signature was verified, and
+// holds it against who may issue it and when. exp is not looked at.
+func readClaims(payload []byte, issuers []string, now time.Time) (*Token, error) {
 	t := new(Token)
 	var seen struct{ iss, aud, sub, iat, exp, tier bool }
 	meant := false
@@ -58,8 +60,14 @@ func readClaims(payload []byte) (*Token, error) {
 	if !ok || !(seen.iss && seen.aud && seen.sub && seen.iat && seen.exp && seen.tier) {
 		return nil, reject(CheckClaims)
 	}
-	if !meant {
+	future := now.Unix() + int64(skew/time.Second)
+	switch {
+	case !meant:
 		return nil, reject(CheckAudience)
+	case !slices.Contains(issuers, t.Issuer):
+		return nil, reject(CheckIssuer)
+	case !t.NotBefore.IsZero() && t.NotBefore.Unix() > future, t.IssuedAt.Unix() > future:
+		return nil, reject(CheckNotYet)
 	}
 	return t, nil
 }
@@ -142,7 +150,7 @@ func moment(v jsontext.Value, into *time.Time) bool {
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	*into = t.UTC()
-	return err == nil
+	return err == nil && t.Unix() >= 0 // as seconds; and the zero time stands for no end
 }
 
 // elements calls f with each element of a JSON array, until f returns false.

@@ -41,8 +41,7 @@
 //	                   both are verified again at each load
 //	jwks_pin.json      the keys that were accepted, and those that were withdrawn
 //	clock.json         the latest time that was seen: the high-water mark
-//	witness.json       SHA-256 of the two first, the mark again, and the tier of
-//	                   the last token
+//	witness.json       SHA-256 of the two first, and the mark again
 //
 // A token says itself what it grants and when it was issued. What it cannot say
 // is that another has taken its place, that the platform has since refused, or
@@ -54,7 +53,7 @@
 //
 // Writing a file puts its new hash beside the old one into the witness, replaces
 // the file, and then drops the old hash, so that a crash at any moment leaves a
-// pair that fits. When grace ends the old hash goes first.
+// pair that fits. When grace ends, or a token says less, the old hash goes first.
 package entitle
 
 import (

@@ -60,8 +60,6 @@ type witnessFile struct {
 	Cache []string  `json:"cache"`
 	Pin   []string  `json:"pin"`
 	Mark  time.Time `json:"mark"`
-	// Tier is that of the last token that was accepted.
-	Tier string `json:"tier,omitzero"`
 	// RefetchedAt is when the keys were last asked for because of an unknown kid.
 	RefetchedAt time.Time `json:"refetched_at,omitzero"`
 }
@@ -122,6 +120,20 @@ type files struct {
 	pin     *Pin // of a pinned that is whole
 }
 
+// look reads the files without a lock. Where they do not fit together, somebody
+// may have been writing: then they are read once more, with the lock.
+func (s *Store) look() *files {
+	f := s.read()
+	if f.cache.err == nil && f.pinned.err == nil && f.clock.err == nil && f.witness.err == nil {
+		return f
+	}
+	s.withLock(func() error {
+		f = s.read()
+		return nil
+	})
+	return f
+}
+
 func (s *Store) read() *files {
 	f := &files{
 		cache:   read[cacheFile](s.fs, s.files.Cache),
@@ -179,6 +191,38 @@ func (f *files) unusable() error {
 		}
 	}
 	return nil
+}
+
+// settle makes what a crash left of two files that count the one that is there,
+// durably, and reports whether it changed the witness.
+func (s *Store) settle(f *files, w *witnessFile) (bool, error) {
+	changed := false
+	for _, r := range []struct {
+		list  *[]string
+		path  string
+		data  []byte
+		whole bool
+	}{
+		{&w.Cache, f.cache.path, f.cache.data, f.cache.content != nil},
+		{&w.Pin, f.pinned.path, f.pinned.data, f.pin != nil},
+	} {
+		if len(*r.list) < 2 || !r.whole {
+			continue
+		}
+		// Its name may not be on disk yet, and the other file's still be.
+		if err := private.WriteFileOn(s.fs, r.path, r.data); err != nil {
+			return false, err
+		}
+		*r.list, changed = []string{hash(r.data)}, true
+	}
+	return changed, nil
+}
+
+// unsettled reports whether a crash, or a writer that is at work, left two files
+// that count.
+func (f *files) unsettled() bool {
+	w := f.witness.content
+	return w != nil && (len(w.Cache) > 1 || len(w.Pin) > 1)
 }
 
 // mark is the latest time that was seen; zero where none was noted.
@@ -246,6 +290,16 @@ func replace[T any](s *Store, w *witnessFile, list *[]string, r record[T], conte
 
 // locked runs change while no other process changes the files.
 func (s *Store) locked(change func(*files) error) error {
+	return s.withLock(func() error {
+		f := s.read()
+		if err := f.unusable(); err != nil {
+			return err
+		}
+		return change(f)
+	})
+}
+
+func (s *Store) withLock(do func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
 	defer cancel()
 	lock, err := private.LockOn(ctx, s.fs, s.files.Lock)
@@ -257,9 +311,5 @@ func (s *Store) locked(change func(*files) error) error {
 		return err
 	}
 	defer lock.Unlock()
-	f := s.read()
-	if err := f.unusable(); err != nil {
-		return err
-	}
-	return change(f)
+	return do()
 }

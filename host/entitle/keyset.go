@@ -56,6 +56,7 @@ func ParseKeySet(data []byte) (*KeySet, error) {
 				return false
 			}
 			k, usable := readKey(v)
+			usable = usable && validKeyID(k.id)
 			if k.id != "" {
 				duplicate = duplicate || seen[k.id]
 				seen[k.id] = true
@@ -95,7 +96,7 @@ func readKey(v jsontext.Value) (k key, usable bool) {
 		return true
 	})
 	k = key{id: kid, endorsement: endorsement}
-	if !form || kty != "OKP" || crv != "Ed25519" || use != "" && use != "sig" || alg != "" && alg != "EdDSA" || !validKeyID(kid) {
+	if !form || kty != "OKP" || crv != "Ed25519" || use != "" && use != "sig" || alg != "" && alg != "EdDSA" {
 		return k, false
 	}
 	k.public, usable = parsePublicKey(x)
@@ -145,24 +146,13 @@ func ParseOfflineRoot(s string) (ed25519.PublicKey, error) {
 	if root, ok := parsePublicKey(s); ok {
 		return root, nil
 	}
-	var x string
-	okp := 0
-	ok := members([]byte(s), func(name string, v jsontext.Value) bool {
-		var s string
-		switch name {
-		case "kty", "crv":
-			if text(v, &s) && (s == "OKP" || s == "Ed25519") {
-				okp++
-			}
-		case "x":
-			return text(v, &x)
-		case "d":
-			return false // a private key has no business in a config
-		}
+	private := false // which has no business in a config
+	whole := members([]byte(s), func(name string, _ jsontext.Value) bool {
+		private = private || name == "d"
 		return true
 	})
-	if root, usable := parsePublicKey(x); ok && okp == 2 && usable {
-		return root, nil
+	if k, usable := readKey(jsontext.Value(s)); whole && !private && usable {
+		return k.public, nil
 	}
 	return nil, fault.New(fault.ConfigInvalid, "offline_root is not an Ed25519 public key").
 		WithHint("set it to the member x of the issuer's public JWK: 43 characters of base64url")

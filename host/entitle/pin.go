@@ -117,6 +117,9 @@ func (p *Pin) follow(set *KeySet, strict bool, now time.Time) (next *Pin, refuse
 // these thumbprints. In strict mode they alone become active, else the whole
 // set. What else p knew becomes tombstones.
 func (p *Pin) repin(set *KeySet, expect []string, strict bool, url string, now time.Time) (*Pin, error) {
+	if len(expect) == 0 {
+		return nil, fault.New(fault.Usage, "entitlements: no thumbprint was given, and nobody vouches for a key without one")
+	}
 	next := &Pin{URL: url, PinnedAt: now, CheckedAt: now}
 	found := map[string]bool{}
 	for _, k := range set.keys {
@@ -134,19 +137,28 @@ func (p *Pin) repin(set *KeySet, expect []string, strict bool, url string, now t
 			return nil, stale("the platform serves no key with the thumbprint %q", jkt)
 		}
 	}
-	if p == nil {
-		return next, nil
+	if p != nil {
+		next.Keys = append(next.Keys, p.bury(next, now)...)
 	}
+	return next, nil
+}
+
+// bury returns the keys of p that next does not have, as tombstones: as many as
+// there is room for, those that were withdrawn last.
+func (p *Pin) bury(next *Pin, now time.Time) []PinnedKey {
+	var dead []PinnedKey
 	for _, k := range p.Keys {
-		if next.knows(k.ID) || len(next.Keys) == maxPinned {
+		if bytes.Equal(next.find(k.ID), k.Public) {
 			continue
 		}
 		if k.Active() {
 			k.RemovedAt = now
 		}
-		next.Keys = append(next.Keys, k)
+		dead = append(dead, k)
 	}
-	return next, nil
+	slices.Reverse(dead) // of equals, the one that came last
+	slices.SortStableFunc(dead, func(a, b PinnedKey) int { return b.RemovedAt.Compare(a.RemovedAt) })
+	return dead[:min(len(dead), maxPinned-len(next.Keys))]
 }
 
 func (p *Pin) knows(kid string) bool {
@@ -213,7 +225,11 @@ func (f *pinFile) pin() (*Pin, bool) {
 	active := 0
 	for _, line := range f.Keys {
 		public, ok := parsePublicKey(line.X)
-		if !ok || !validKeyID(line.ID) || p.knows(line.ID) {
+		// A kid is active once, and a key has it once.
+		twice := slices.ContainsFunc(p.Keys, func(k PinnedKey) bool {
+			return k.ID == line.ID && (k.Active() && line.RemovedAt.IsZero() || bytes.Equal(k.Public, public))
+		})
+		if !ok || !validKeyID(line.ID) || twice {
 			return nil, false
 		}
 		if line.RemovedAt.IsZero() {

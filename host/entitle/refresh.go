@@ -60,7 +60,7 @@ func (s *Store) waitForRefresh(ctx context.Context) (*private.FileLock, error) {
 }
 
 func (s *Store) refresh(ctx context.Context, platform Platform) error {
-	f := s.read()
+	f := s.look()
 	if err := f.unusable(); err != nil {
 		return kept(err)
 	}
@@ -130,7 +130,7 @@ func (r *refreshing) verify() (*Token, error) {
 	t, err := r.against(pin)
 	switch {
 	case err == nil:
-		return t, r.checkKeys(pin)
+		return r.checkKeys(pin, t)
 	case isRejection(err, CheckKeyID):
 		return r.verifyUnknown(pin, err)
 	case isRejection(err, CheckSignature):
@@ -201,19 +201,23 @@ func (r *refreshing) mayRefetch() error {
 	})
 }
 
-// checkKeys holds the platform's keys against the pinned ones now and then.
-func (r *refreshing) checkKeys(pin *Pin) error {
+// checkKeys holds the platform's keys against the pinned ones now and then, and
+// then t against those that are left.
+func (r *refreshing) checkKeys(pin *Pin, t *Token) (*Token, error) {
 	if since := r.now().Sub(pin.CheckedAt); since >= 0 && since < checkEvery {
-		return nil
+		return t, nil
 	}
 	next, _, err := r.follow(pin)
 	if fault.CodeOf(err) == fault.EntitlementsJWKSStale {
-		return err
+		return nil, err
 	}
 	if err != nil {
-		return nil // the token stands by itself, and the keys are asked for again
+		return t, nil // it stands by itself, and the keys are asked for again
 	}
-	return r.savePin(next)
+	if err := r.savePin(next); err != nil {
+		return nil, err
+	}
+	return r.against(next)
 }
 
 // follow asks for the keys and tells which pin follows. An answer that cannot
@@ -253,7 +257,7 @@ func (s *Store) Repin(ctx context.Context, platform Platform, expect ...string) 
 		return nil, err
 	}
 	defer lock.Unlock()
-	r := refreshing{Store: s, ctx: ctx, platform: platform, files: s.read()}
+	r := refreshing{Store: s, ctx: ctx, platform: platform, files: s.look()}
 	if err := r.files.unusable(); err != nil {
 		return nil, err
 	}

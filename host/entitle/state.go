@@ -220,15 +220,14 @@ func (r rules) evaluateToken(s *State, f *files, c *cacheFile) {
 		s.token, s.EndedBy = Expired, c.Ended.Code
 	case f.clock.content == nil:
 		s.token = Expired
-		s.Err = corrupt("%s is missing or damaged, so nobody knows how old the cached entitlements are", f.clock.path)
+		s.Err = f.clockErr("how old the cached entitlements are")
 	}
 }
 
 func (r rules) evaluateLicense(s *State, f *files, c *cacheFile) {
 	s.ImportedAt = c.ImportedAt
 	if f.clock.content == nil {
-		s.LicenseErr = corrupt("%s is missing or damaged, so nobody knows whether the licence has ended", f.clock.path).
-			WithHint("run `carl entitlements import FILE` with the licence again")
+		s.LicenseErr = f.clockErr("whether the licence has ended")
 		return
 	}
 	s.License, s.LicenseErr = r.license(c.License, s.now)
@@ -256,7 +255,14 @@ func licenseOver(t *Token) error {
 	return fault.New(fault.EntitlementsLicenseRefused, "entitlements: the licence ended on %s", t.ExpiresAt.Format(time.RFC3339))
 }
 
-// cacheErr and pinErr put a file that is of no use into words.
+// clockErr, cacheErr and pinErr put a file that is of no use into words.
+func (f *files) clockErr(unknown string) error {
+	if err := f.unusable(); err != nil {
+		return err
+	}
+	return corrupt("%s is missing or damaged, so nobody knows %s", f.clock.path, unknown)
+}
+
 func (f *files) cacheErr() error {
 	if err := f.unusable(); err != nil {
 		return err

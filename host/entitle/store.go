@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
 	"carl.camp/carl/host/fault"
@@ -70,32 +71,42 @@ func New(o Options) *Store {
 func (s *Store) now() time.Time { return s.clock().UTC().Round(0) }
 
 // Look tells the state and changes nothing.
-func (s *Store) Look() State { return s.rules.evaluate(s.read(), s.now()) }
+func (s *Store) Look() State { return s.rules.evaluate(s.look(), s.now()) }
 
 // Load tells the state, notes the time, and moves a damaged cache aside. What
 // cannot be written is no reason not to tell the state.
 func (s *Store) Load() State {
-	f := s.read()
+	f := s.look()
 	state := s.rules.evaluate(f, s.now())
-	if f.unusable() != nil {
-		return state
-	}
-	movable := f.cache.damaged() && f.cache.err != errUnwitnessed
-	if !movable && (f.cache.content == nil || !f.markDue(s.now())) {
+	if f.unusable() != nil || !f.movable() && !f.unsettled() && (f.cache.content == nil || !f.markDue(s.now())) {
 		return state
 	}
 	s.locked(func(f *files) error {
-		if f.cache.damaged() && f.cache.err != errUnwitnessed {
+		if f.movable() {
 			state = s.rules.evaluate(f, s.now())
 			state.Aside, _ = private.QuarantineOn(s.fs, f.cache.path)
 			return nil
 		}
+		w := f.witnessed()
+		if changed, err := s.settle(f, w); err != nil {
+			return err
+		} else if changed {
+			if err := s.write(s.files.Witness, w); err != nil {
+				return err
+			}
+		}
 		if now := s.now(); f.cache.content != nil && f.markDue(now) {
-			return s.writeMark(f.witnessed(), now)
+			return s.writeMark(w, now)
 		}
 		return nil
 	})
 	return state
+}
+
+// movable reports whether the cache is damaged by itself. Where the keys are
+// amiss as well it stays, since it tells that these are not the first ones.
+func (f *files) movable() bool {
+	return f.cache.damaged() && f.cache.err != errUnwitnessed && f.pin != nil
 }
 
 // writeMark notes a time in both places.
@@ -107,7 +118,8 @@ func (s *Store) writeMark(w *witnessFile, mark time.Time) error {
 	return s.write(s.files.Witness, w)
 }
 
-// accept caches a token that was just verified online.
+// accept caches a token that was just verified online. Where it says less than
+// the one before, that one is over with first.
 func (s *Store) accept(token string, t *Token) error {
 	return s.locked(func(f *files) error {
 		w := f.witnessed()
@@ -115,17 +127,28 @@ func (s *Store) accept(token string, t *Token) error {
 		if c := f.cache.content; c != nil {
 			content.License, content.ImportedAt = c.License, c.ImportedAt
 		}
-		if err := s.aside(&f.cache); err != nil {
+		if err := asideOn(s.fs, &f.cache); err != nil {
 			return err
 		}
 		// The platform has just spoken, so the clock is right, also where it once
 		// was far ahead. The clock file comes last: it lets what is cached count.
-		lower := s.lower(t.Tier, w.Tier)
-		w.Mark, w.Tier = content.FetchedAt, t.Tier
-		if err := replace(s, w, &w.Cache, f.cache, content, lower); err != nil {
+		w.Mark = content.FetchedAt
+		before := s.rules.evaluate(f, s.now()).Token
+		over := before != nil && s.less(t, before)
+		if err := replace(s, w, &w.Cache, f.cache, content, over); err != nil {
+			if over {
+				err = withKept(err, "what was cached before may count no more")
+			}
 			return err
 		}
 		return s.write(s.files.Clock, &clockFile{V: 1, Mark: content.FetchedAt})
+	})
+}
+
+// less reports whether a token says less than another in any respect.
+func (s *Store) less(t, than *Token) bool {
+	return s.lower(t.Tier, than.Tier) || slices.ContainsFunc(than.Grants, func(g Grant) bool {
+		return !slices.ContainsFunc(t.Grants, func(kept Grant) bool { return kept.Key == g.Key })
 	})
 }
 
@@ -148,7 +171,7 @@ func (s *Store) end(code fault.Code) (was bool, err error) {
 
 // Forget drops the platform's token, as logging out does; a licence stays.
 func (s *Store) Forget() error {
-	if f := s.read(); f.cache.absent() {
+	if f := s.look(); f.cache.absent() {
 		return nil
 	}
 	return s.locked(func(f *files) error {
@@ -185,7 +208,7 @@ func (s *Store) Import(license string) (State, error) {
 			*content = *c
 		}
 		content.License, content.ImportedAt = license, s.now()
-		if err := s.aside(&f.cache); err != nil {
+		if err := asideOn(s.fs, &f.cache); err != nil {
 			return err
 		}
 		// The clock file is made anew here, and only a verified token may let a
@@ -207,9 +230,7 @@ func (s *Store) Import(license string) (State, error) {
 	return s.Look(), nil
 }
 
-// aside moves a damaged file away before another takes its place.
-func (s *Store) aside(r *record[cacheFile]) error { return asideOn(s.fs, r) }
-
+// asideOn moves a damaged file away before another takes its place.
 func asideOn[T any](fsys private.FS, r *record[T]) error {
 	if !r.damaged() {
 		return nil
@@ -224,7 +245,7 @@ func asideOn[T any](fsys private.FS, r *record[T]) error {
 // today, and keeps nothing of it. With a set, a token is verified against that
 // instead of the pinned keys.
 func (s *Store) Inspect(jws string, set *KeySet) (t *Token, license bool, err error) {
-	f := s.read()
+	f := s.look()
 	now := s.now()
 	if raw, ok := wellFormed(jws); ok {
 		if h, ok := readHeader(raw); ok && h.typ == typeLicense {

@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -85,10 +84,13 @@ func NewVerifier(set *KeySet, issuers ...string) *Verifier {
 // carl.entitlements.signature_invalid with a *[Rejection] as its cause.
 func (v *Verifier) Verify(token string, now time.Time) (*Token, error) {
 	t, err := v.verifyCached(token, now)
+	if err == nil {
+		err = notExpired(t, now)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return t, notExpired(t, now)
+	return t, nil
 }
 
 // verifyCached makes every check but that of exp, whose place the age takes for
@@ -98,12 +100,12 @@ func (v *Verifier) verifyCached(token string, now time.Time) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := readClaims(payload)
+	t, err := readClaims(payload, v.Issuers, now)
 	if err != nil {
 		return nil, err
 	}
 	t.KeyID = kid
-	return t, t.check(v.Issuers, now)
+	return t, nil
 }
 
 // verifyLicense makes every check but that of exp and install_id, of which the
@@ -113,25 +115,7 @@ func verifyLicense(token string, root ed25519.PublicKey, issuers []string, now t
 	if err != nil {
 		return nil, err
 	}
-	t, err := readClaims(payload)
-	if err != nil {
-		return nil, err
-	}
-	return t, t.check(issuers, now)
-}
-
-// check holds the claims that every token must have against what is expected.
-func (t *Token) check(issuers []string, now time.Time) error {
-	sec, tolerance := now.Unix(), int64(skew/time.Second)
-	switch {
-	case !slices.Contains(issuers, t.Issuer):
-		return reject(CheckIssuer)
-	case !t.NotBefore.IsZero() && t.NotBefore.Unix() > sec+tolerance:
-		return reject(CheckNotYet)
-	case t.IssuedAt.Unix() > sec+tolerance:
-		return reject(CheckNotYet)
-	}
-	return nil
+	return readClaims(payload, issuers, now)
 }
 
 // notExpired compares whole seconds, as NumericDate counts them.
@@ -143,7 +127,10 @@ func notExpired(t *Token, now time.Time) error {
 }
 
 // header is what the header of a token says, before anything is verified.
-type header struct{ alg, kid, typ string }
+type header struct {
+	alg, kid, typ string
+	typed         bool
+}
 
 // open checks the form and the header of a token, finds its key, and returns
 // the payload that go-jose verified. typ is "" for a token of the platform.
@@ -160,7 +147,7 @@ func open(token, typ string, keys keyring) (kid string, payload []byte, err erro
 		return "", nil, reject(CheckAlgorithm)
 	// Explicit types keep one kind of token from passing for another (RFC 8725
 	// §3.11). Media types are compared without case.
-	case typ == "" && h.typ != "" && !strings.EqualFold(h.typ, "JWT"), typ != "" && h.typ != typ:
+	case typ == "" && h.typed && !strings.EqualFold(h.typ, "JWT"), typ != "" && h.typ != typ:
 		return "", nil, reject(CheckType)
 	}
 	key := keys(h.kid)
@@ -246,6 +233,7 @@ func readHeader(data []byte) (h header, ok bool) {
 		case "kid":
 			return text(value, &h.kid) && len(h.kid) <= maxKeyID
 		case "typ":
+			h.typed = true
 			return text(value, &h.typ)
 		case "jwk", "jku", "crit", "b64":
 			return false

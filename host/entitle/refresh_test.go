@@ -1,0 +1,557 @@
+package entitle
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"carl.camp/carl/host/fault"
+)
+
+// requests returns how often the platform was asked for a token and for keys
+// since the last call.
+func (c *camp) requests() (tokens, keys int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	tokens, keys = c.tokens, c.keys
+	c.tokens, c.keys = 0, 0
+	return tokens, keys
+}
+
+// asked fails the test when the platform was asked another number of times.
+func (s *site) asked(tokens, keys int) {
+	s.tb.Helper()
+	if t, k := s.camp.requests(); t != tokens || k != keys {
+		s.tb.Errorf("%d requests for a token and %d for keys, want %d and %d", t, k, tokens, keys)
+	}
+}
+
+// active returns the kids of the active keys, and of the others.
+func active(p *Pin) (kids, dead []string) {
+	if p == nil {
+		return nil, nil
+	}
+	for _, k := range p.Keys {
+		if k.Active() {
+			kids = append(kids, k.ID)
+		} else {
+			dead = append(dead, k.ID)
+		}
+	}
+	return kids, dead
+}
+
+// pinned fails the test when other keys are pinned.
+func (s *site) pinned(kids, dead string) {
+	s.tb.Helper()
+	k, d := active(s.restart().Look().Pin)
+	if strings.Join(k, " ") != kids || strings.Join(d, " ") != dead {
+		s.tb.Errorf("pinned are %q, and withdrawn %q; want %q and %q", k, d, kids, dead)
+	}
+}
+
+// rejected fails the test unless err is a failed check.
+func (s *site) rejected(err error, check Check) {
+	s.tb.Helper()
+	code(s.tb, err, fault.EntitlementsSignatureInvalid)
+	if !isRejection(err, check) {
+		s.tb.Errorf("the error is %v (%v), want the check %q", err, errors.Unwrap(err), check)
+	}
+}
+
+func TestFirstUsePins(t *testing.T) {
+	s := newSite(t)
+	s.camp.set = setOf(key1.jwk(), `{"kty":"RSA","kid":"r","n":"AQAB","e":"AQAB"}`, key2.jwk(`,"use":"sig"`))
+	state := s.login(nil)
+	wants(t, state, Fresh)
+	s.asked(1, 1)
+	s.pinned("camp-1 camp-2", "")
+	p := state.Pin
+	if p == nil || p.URL != "https://camp.test" || !p.PinnedAt.Equal(today) || !p.CheckedAt.Equal(today) || !p.Keys[0].AddedAt.Equal(today) {
+		t.Errorf("%+v", p)
+	}
+	s.now = s.now.Add(time.Hour)
+	s.login(nil)
+	s.asked(1, 0)
+	if names := slices.Sorted(maps.Keys(s.all())); strings.Join(names, " ") != "clock.json entitlements.json jwks_pin.json witness.json" {
+		t.Errorf("the home has %q", names)
+	}
+	for _, secret := range []string{`"tier"`, "Pro", "u1"} { // the cache holds no parsed claims
+		if strings.Contains(s.get(s.o.Files.Cache), secret) {
+			t.Errorf("the cache says %s", secret)
+		}
+	}
+}
+
+// TestNothingIsPinnedForABadToken serves the first token with what is wrong
+// with it, or with the keys.
+func TestNothingIsPinnedForABadToken(t *testing.T) {
+	good := func() string { return key1.token(today, nil) }
+	for _, c := range []struct {
+		name    string
+		token   func() string
+		set     []byte
+		keysErr error
+		want    Check
+		code    fault.Code
+		keys    int
+	}{
+		{name: "forged", token: newSignerFrom("camp-1", "x").forged, want: CheckSignature, keys: 1},
+		{name: "another kid", token: func() string { return key2.token(today, nil) }, want: CheckKeyID, keys: 1},
+		{name: "expired", token: func() string { return key1.token(today.Add(-time.Hour), nil) }, want: CheckExpired, keys: 1},
+		{name: "issuer", token: func() string { return key1.token(today, claimed{"iss": "x"}) }, want: CheckIssuer, keys: 1},
+		{name: "form", token: func() string { return "nonsense" }, want: CheckForm, keys: 1},
+		{name: "a set that is none", token: good, set: []byte("<html>"), want: CheckKeySet, keys: 1},
+		{name: "an empty set", token: good, set: jwks(), want: CheckNoKey, keys: 1},
+		{name: "a kid twice", token: good, set: jwks(key1, key1), want: CheckDuplicate, keys: 1},
+		{name: "a huge set", token: good, set: append(jwks(key1), make([]byte, maxKeySet)...), want: CheckKeySet, keys: 1},
+		{name: "no keys", token: good, keysErr: fault.New(fault.EntitlementsNetworkUnavailable, "none"), code: fault.EntitlementsNetworkUnavailable, keys: 1},
+		{name: "refused keys", token: good, keysErr: fault.New(fault.EntitlementsRefused, "403"), code: fault.EntitlementsRefused, keys: 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t)
+			s.camp.token, s.camp.keysErr = c.token(), c.keysErr
+			if c.set != nil {
+				s.camp.set = c.set
+			}
+			state, err := s.refresh()
+			if c.code != "" {
+				code(t, err, c.code)
+			} else {
+				s.rejected(err, c.want)
+			}
+			wants(t, state, Missing)
+			if all := s.all(); len(all) > 0 {
+				t.Errorf("the home has %q", all)
+			}
+			s.asked(1, c.keys)
+		})
+	}
+}
+
+// forged is a token for today.
+func (s signer) forged() string { return s.token(today, nil) }
+
+// TestThePinIsInTheWay damages, edits or loses the pinned keys beside a cache:
+// nothing is asked, nothing is changed, and only a person's word mends it.
+func TestThePinIsInTheWay(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		spoil func(s *site, old string) string
+	}{
+		{"missing", func(*site, string) string { return gone }},
+		{"empty", func(*site, string) string { return "" }},
+		{"garbage", func(*site, string) string { return "garbage" }},
+		{"one byte", func(s *site, _ string) string {
+			return strings.Replace(s.get(s.o.Files.Pin), "camp.test", "camp.tesT", 1)
+		}},
+		{"a space", func(s *site, _ string) string { return s.get(s.o.Files.Pin) + " " }},
+		{"another key", func(s *site, _ string) string {
+			return strings.Replace(s.get(s.o.Files.Pin), key1.x(), rogueKey.x(), 1)
+		}},
+		{"no keys", func(*site, string) string {
+			return `{"v":1,"url":"","pinned_at":"2026-11-23T12:00:00Z","checked_at":"2026-11-23T12:00:00Z","keys":[]}`
+		}},
+		{"an older version", func(_ *site, old string) string { return old }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t)
+			s.login(nil)
+			old := s.get(s.o.Files.Pin)
+			s.camp.set = jwks(key1, key2)
+			s.now = s.now.Add(25 * time.Hour)
+			s.login(nil)
+			s.pinned("camp-1 camp-2", "")
+			s.put(s.o.Files.Pin, c.spoil(s, old))
+			s.camp.requests()
+			before := s.all()
+
+			s.camp.set = jwks(newSignerFrom("camp-1", "rogue"))
+			s.camp.token = newSignerFrom("camp-1", "rogue").token(s.now, nil)
+			for range 2 {
+				state, err := s.refresh()
+				code(t, err, fault.EntitlementsJWKSStale)
+				wants(t, state, Corrupt)
+				code(t, state.Err, fault.EntitlementsJWKSStale)
+				if c.spoil(s, old) != gone {
+					code(t, state.PinErr, fault.EntitlementsJWKSStale)
+				}
+				if !strings.Contains(err.Error(), "jwks_pin.json") || !strings.Contains(fault.HintOf(err), "carl entitlements repin") || state.Pin != nil {
+					t.Errorf("%v, hint %s, pin %v", err, fault.HintOf(err), state.Pin)
+				}
+			}
+			s.asked(0, 0)
+			s.untouched(before)
+
+			// Vouched for is a key that the platform does not serve.
+			_, err := s.store.Repin(t.Context(), s.camp, key1.thumbprint())
+			code(t, err, fault.EntitlementsJWKSStale)
+			s.asked(0, 1)
+			s.untouched(before)
+
+			s.camp.set = jwks(key1)
+			pin, err := s.store.Repin(t.Context(), s.camp, key1.thumbprint())
+			if err != nil || pin.find("camp-1") == nil {
+				t.Fatalf("%v, %v", pin, err)
+			}
+			s.pinned("camp-1", "")
+			wants(t, s.restart().Look(), Fresh) // what was cached counts again
+			wants(t, s.login(nil), Fresh)
+		})
+	}
+}
+
+// TestFirstUseAgain loses the pin together with the cache, or where no token was
+// cached: there is nothing that other keys could be told by.
+func TestFirstUseAgain(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lose func(*site)
+		want Status
+	}{
+		{"both files", func(s *site) { s.put(s.o.Files.Cache, gone) }, Fresh},
+		{"logged out", func(s *site) { s.store.Forget() }, Fresh},
+		{"a licence alone", func(s *site) { s.importLicense(nil); s.store.Forget() }, License},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t)
+			s.login(nil)
+			c.lose(s)
+			s.put(s.o.Files.Pin, gone)
+			s.camp.set, s.camp.token = jwks(key2), key2.token(s.now, nil)
+			state := s.accepted()
+			if wants(t, state, c.want); state.TokenStatus() != Fresh {
+				t.Errorf("the token is %s", state.TokenStatus())
+			}
+			s.pinned("camp-2", "")
+		})
+	}
+}
+
+// TestNoFirstUseAfterADamagedCache loses the pin and damages the cache. That
+// carl itself moves the damaged cache aside must not make it a first use.
+func TestNoFirstUseAfterADamagedCache(t *testing.T) {
+	s := newSite(t)
+	s.login(nil)
+	s.put(s.o.Files.Pin, gone)
+	s.put(s.o.Files.Cache, "garbage")
+	s.camp.set, s.camp.token = jwks(rogueKey), rogueKey.token(s.now, nil)
+	s.camp.requests()
+	for range 3 {
+		_, err := s.refresh()
+		code(t, err, fault.EntitlementsJWKSStale)
+	}
+	s.asked(0, 0)
+	s.pinned("", "")
+}
+
+// from makes the platform serve keys, and a token by the first of them.
+func (s *site) from(signers ...signer) {
+	s.camp.set, s.camp.token, s.camp.tokenErr = jwks(signers...), signers[0].token(s.now, nil), nil
+}
+
+// TestRotation follows the platform's keys as their tokens come: the kid that a
+// token names, the set that is served, and what is pinned then.
+func TestRotation(t *testing.T) {
+	swapped := newSignerFrom("camp-1", "camp-2")
+	for _, c := range []struct {
+		name  string
+		first []signer // of the first token and set
+		set   []byte
+		token signer
+		after time.Duration
+		// want is the code, or "" for a token that is taken.
+		want       fault.Code
+		check      Check
+		keys       int
+		kids, dead string
+	}{
+		{name: "nothing new", set: jwks(key2), token: key1, kids: "camp-1"},
+		{name: "added", set: jwks(key1, key2), token: key2, keys: 1, kids: "camp-1 camp-2"},
+		{name: "added, of which the token does not tell", set: jwks(key1, key2), token: key1, kids: "camp-1"},
+		{name: "added, found a day later", set: jwks(key1, key2), token: key1, after: 24 * time.Hour, keys: 1, kids: "camp-1 camp-2"},
+		{name: "not looked for within a day", set: jwks(key1, key2), token: key1, after: 24*time.Hour - 1, kids: "camp-1"},
+		{name: "the clock was set back", set: jwks(key1, key2), token: key1, after: -time.Minute, keys: 1, kids: "camp-1 camp-2"},
+		{name: "replaced", set: jwks(key2), token: key2, want: fault.EntitlementsJWKSStale, keys: 1, kids: "camp-1"},
+		{name: "replaced, found a day later", set: jwks(key2), token: key1, after: 24 * time.Hour, want: fault.EntitlementsJWKSStale, keys: 1, kids: "camp-1"},
+		{name: "exchanged", set: jwks(swapped), token: swapped, want: fault.EntitlementsJWKSStale, keys: 1, kids: "camp-1"},
+		{name: "exchanged, beside another", set: jwks(swapped, key2), token: key2, want: fault.EntitlementsJWKSStale, keys: 1, kids: "camp-1"},
+		{name: "exchanged, found a day later", set: jwks(swapped), token: key1, after: 24 * time.Hour, want: fault.EntitlementsJWKSStale, keys: 1, kids: "camp-1"},
+		{name: "exchanged for what is no key", set: setOf(key2.jwk(), `{"kty":"RSA","kid":"camp-1","n":"AQAB","e":"AQAB"}`), token: key2, want: fault.EntitlementsJWKSStale, keys: 1, kids: "camp-1"},
+		{name: "forged", set: jwks(key1), token: swapped, want: fault.EntitlementsSignatureInvalid, check: CheckSignature, keys: 1, kids: "camp-1"},
+		{name: "unknown", set: jwks(key1), token: key2, want: fault.EntitlementsSignatureInvalid, check: CheckKeyID, keys: 1, kids: "camp-1"},
+		{name: "withdrawn", first: []signer{key1, key2}, set: jwks(key2), token: key2, after: 24 * time.Hour, keys: 1, kids: "camp-2", dead: "camp-1"},
+		{name: "withdrawn, found with a new one", first: []signer{key1, key2}, set: jwks(key2, key3), token: key3, keys: 1, kids: "camp-2 camp-3", dead: "camp-1"},
+		// The platform says of the key that it is not to be trusted any more.
+		{name: "withdrawn, and signed with", first: []signer{key1, key2}, set: jwks(key2), token: key1, after: 24 * time.Hour, want: fault.EntitlementsSignatureInvalid, check: CheckKeyID, keys: 1, kids: "camp-2", dead: "camp-1"},
+		{name: "a set that is none", set: []byte("<html>"), token: key2, want: fault.EntitlementsSignatureInvalid, check: CheckKeySet, keys: 1, kids: "camp-1"},
+		{name: "a set that is none, a day later", set: []byte("<html>"), token: key1, after: 24 * time.Hour, keys: 1, kids: "camp-1"},
+		{name: "a kid twice", set: jwks(key1, key2, key2), token: key2, want: fault.EntitlementsSignatureInvalid, check: CheckDuplicate, keys: 1, kids: "camp-1"},
+		{name: "a huge set", set: append(jwks(key1, key2), make([]byte, maxKeySet)...), token: key2, want: fault.EntitlementsSignatureInvalid, check: CheckKeySet, keys: 1, kids: "camp-1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t)
+			if c.first == nil {
+				c.first = []signer{key1}
+			}
+			s.from(c.first...)
+			s.accepted()
+			s.now = s.now.Add(c.after)
+			s.store.Load()
+			s.camp.requests()
+			before := s.all()
+			s.camp.set, s.camp.token = c.set, c.token.token(s.now, claimed{"sub": "new"})
+			state, err := s.restart().Refresh(t.Context(), s.camp)
+			s.asked(1, c.keys)
+			s.pinned(c.kids, c.dead)
+			if c.want == "" {
+				if err != nil || state.Token == nil || state.Token.Subject != "new" {
+					t.Fatalf("%v, token %v", err, state.Token)
+				}
+				wants(t, state, Fresh)
+				return
+			}
+			if c.check != "" {
+				s.rejected(err, c.check)
+			} else {
+				code(t, err, c.want)
+			}
+			if state.Token != nil && state.Token.Subject == "new" {
+				t.Errorf("the token was taken")
+			}
+			if got := s.get(s.o.Files.Cache); got != before["entitlements.json"] {
+				t.Errorf("the cache was changed: %s", got)
+			}
+			if got := s.get(s.o.Files.Pin); c.dead == "" && got != before["jwks_pin.json"] {
+				t.Errorf("the pin was changed: %s", got)
+			}
+		})
+	}
+}
+
+// TestTombstonesNeverComeBack serves a key again that was withdrawn, under its
+// own kid and under another.
+func TestTombstonesNeverComeBack(t *testing.T) {
+	s := newSite(t)
+	s.from(key1, key2)
+	s.accepted()
+	s.now = s.now.Add(24 * time.Hour)
+	s.from(key2)
+	s.accepted()
+	s.pinned("camp-2", "camp-1")
+	renamed := newSignerFrom("camp-9", "camp-1")
+	for i, back := range []signer{key1, renamed} {
+		s.now = s.now.Add(24 * time.Hour)
+		s.from(key2, back)
+		s.accepted()
+		s.pinned("camp-2", "camp-1")
+		s.from(back, key2)
+		_, err := s.refresh()
+		s.rejected(err, CheckKeyID)
+		s.pinned("camp-2", "camp-1")
+		if i == 1 {
+			break
+		}
+		// With the last active key gone, the one that is back does not help.
+		before := s.all()
+		s.now = s.now.Add(24 * time.Hour)
+		s.store.Load()
+		before = s.all()
+		s.from(back)
+		_, err = s.refresh()
+		code(t, err, fault.EntitlementsJWKSStale)
+		if got := s.get(s.o.Files.Pin); got != before["jwks_pin.json"] {
+			t.Errorf("the pin was changed: %s", got)
+		}
+	}
+}
+
+// TestUnknownKeysAreLookedForNowAndThen counts the requests that a token with an
+// unknown kid brings about.
+func TestUnknownKeysAreLookedForNowAndThen(t *testing.T) {
+	s := newSite(t)
+	s.login(nil)
+	s.camp.token = key2.token(s.now, nil)
+	for _, step := range []struct {
+		move time.Duration
+		keys int
+	}{
+		{0, 1}, {0, 0}, {time.Second, 0}, {5*time.Minute - time.Second - 1, 0}, {1, 1}, {1, 0},
+		{5 * time.Minute, 1}, {-time.Hour, 1}, {time.Minute, 0}, // a clock that jumps back
+		{10 * 365 * 24 * time.Hour, 1}, {-10 * 365 * 24 * time.Hour, 1}, {4 * time.Minute, 0}, // far ahead, and back
+	} {
+		s.now = s.now.Add(step.move)
+		s.camp.token = key2.token(s.now, nil)
+		s.camp.requests()
+		_, err := s.restart().Refresh(t.Context(), s.camp)
+		s.asked(1, step.keys)
+		if step.keys == 1 {
+			s.rejected(err, CheckKeyID)
+			continue
+		}
+		code(t, err, fault.EntitlementsJWKSStale)
+		if !strings.Contains(fault.HintOf(err), "carl entitlements show --refresh") || !strings.Contains(err.Error(), "were kept") {
+			t.Errorf("%v, hint %s", err, fault.HintOf(err))
+		}
+	}
+	// What may not be noted is not done.
+	s.now = s.now.Add(time.Hour)
+	s.camp.keysErr = fault.New(fault.EntitlementsNetworkUnavailable, "none")
+	s.camp.token = key2.token(s.now, nil)
+	_, err := s.refresh()
+	code(t, err, fault.EntitlementsNetworkUnavailable)
+}
+
+// TestTheRoutineCheckMayFail has the keys not be served, a day later: the token
+// stands by itself, and the next refresh asks again.
+func TestTheRoutineCheckMayFail(t *testing.T) {
+	s := newSite(t)
+	s.login(nil)
+	s.now = s.now.Add(24 * time.Hour)
+	s.camp.keysErr = fault.New(fault.EntitlementsRefused, "403")
+	for range 2 {
+		s.camp.requests()
+		wants(t, s.login(nil), Fresh)
+		s.asked(1, 1)
+	}
+	s.camp.keysErr = nil
+	s.login(nil)
+	s.asked(1, 1)
+	if p := s.store.Look().Pin; !p.CheckedAt.Equal(s.now) || !p.PinnedAt.Equal(today) {
+		t.Errorf("pinned %v, checked %v", p.PinnedAt, p.CheckedAt)
+	}
+	s.login(nil)
+	s.asked(1, 0)
+}
+
+func TestStrictPinning(t *testing.T) {
+	with := func(s signer, endorsement string) string { return s.jwk(`,"endorsement":` + quote(endorsement)) }
+	for _, c := range []struct {
+		name  string
+		added string
+		taken bool
+	}{
+		{"none", key2.jwk(), false},
+		{"by the pinned key", with(key2, key1.endorse(key2)), true},
+		{"of another key", with(key2, key1.endorse(key3)), false},
+		{"of another kid", with(key2, key1.endorse(newSignerFrom("camp-3", "camp-2"))), false},
+		{"by itself", with(key2, key2.endorse(key2)), false},
+		{"by a key that is not pinned", with(key2, key3.endorse(key2)), false},
+		{"by a forger under the pinned kid", with(key2, newSignerFrom("camp-1", "rogue").endorse(key2)), false},
+		{"a token in its place", with(key2, key1.token(today, claimed{"kid": "camp-2", "jkt": key2.thumbprint()})), false},
+	} {
+		for _, strict := range []bool{true, false} {
+			t.Run(c.name, func(t *testing.T) {
+				s := newSite(t)
+				s.o.Strict = strict
+				s.restart()
+				s.login(nil)
+				s.camp.set, s.camp.token = setOf(key1.jwk(), c.added), key2.token(s.now, nil)
+				_, err := s.refresh()
+				if c.taken || !strict {
+					if err != nil {
+						t.Error(err)
+					}
+					s.pinned("camp-1 camp-2", "")
+					return
+				}
+				code(t, err, fault.EntitlementsJWKSStale)
+				if !strings.Contains(err.Error(), `"camp-2"`) || !strings.Contains(err.Error(), "strict_pinning") {
+					t.Error(err)
+				}
+				s.pinned("camp-1", "")
+				s.from(key1)
+				s.accepted()
+			})
+		}
+	}
+	// A withdrawn key endorses nothing, and a kid that is not served is not strict's matter.
+	s := newSite(t)
+	s.o.Strict = true
+	s.restart()
+	s.from(key1, key2)
+	s.accepted()
+	s.now = s.now.Add(24 * time.Hour)
+	s.from(key2)
+	s.accepted()
+	s.camp.set, s.camp.token = setOf(key2.jwk(), with(key3, key1.endorse(key3))), key3.token(s.now, nil)
+	_, err := s.refresh()
+	code(t, err, fault.EntitlementsJWKSStale)
+	s.pinned("camp-2", "camp-1")
+	s.now = s.now.Add(time.Hour)
+	s.camp.token = rogueKey.token(s.now, nil)
+	_, err = s.refresh()
+	s.rejected(err, CheckKeyID)
+}
+
+func TestRepin(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		strict     bool
+		set        []byte
+		expect     []string
+		ok         bool
+		kids, dead string
+	}{
+		{name: "the new one", set: jwks(key2), expect: []string{key2.thumbprint()}, ok: true, kids: "camp-2", dead: "camp-1"},
+		{name: "the new one among others", set: jwks(key2, key3), expect: []string{key2.thumbprint()}, ok: true, kids: "camp-2 camp-3", dead: "camp-1"},
+		{name: "among others, strictly", strict: true, set: jwks(key2, key3), expect: []string{key2.thumbprint()}, ok: true, kids: "camp-2", dead: "camp-1"},
+		{name: "two", strict: true, set: jwks(key2, key3), expect: []string{key3.thumbprint(), key2.thumbprint()}, ok: true, kids: "camp-2 camp-3", dead: "camp-1"},
+		{name: "under the old kid", set: jwks(newSignerFrom("camp-1", "camp-2")), expect: []string{key2.thumbprint()}, ok: true, kids: "camp-1", dead: "camp-1"},
+		{name: "none of them", set: jwks(key2), expect: []string{key1.thumbprint()}, kids: "camp-1"},
+		{name: "one of two", set: jwks(key2), expect: []string{key2.thumbprint(), key3.thumbprint()}, kids: "camp-1"},
+		{name: "nonsense", set: jwks(key2), expect: []string{""}, kids: "camp-1"},
+		// Nobody vouched for anything.
+		{name: "nothing expected", set: jwks(key2), kids: "camp-1"},
+		{name: "nothing expected, strictly", strict: true, set: jwks(key2), kids: "camp-1"},
+		{name: "no set", set: []byte("x"), expect: []string{key2.thumbprint()}, kids: "camp-1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t)
+			s.o.Strict = c.strict
+			s.restart()
+			s.login(nil)
+			// An unknown key was looked for just now.
+			s.camp.token = key2.token(s.now, nil)
+			s.refresh()
+			before := s.all()
+			s.camp.requests()
+			s.camp.set = c.set
+			pin, err := s.store.Repin(t.Context(), s.camp, c.expect...)
+			s.pinned(c.kids, c.dead)
+			if !c.ok {
+				if err == nil || pin != nil || len(c.expect) > 0 && !strings.Contains(err.Error(), "the pinned keys were kept") {
+					t.Errorf("%v, %v", pin, err)
+				}
+				s.untouched(before)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.asked(0, 1)
+			if kids, _ := active(pin); strings.Join(kids, " ") != c.kids {
+				t.Errorf("it says %v", kids)
+			}
+			// The next unknown key is looked for at once.
+			s.camp.token = rogueKey.token(s.now, nil)
+			s.refresh()
+			s.asked(1, 1)
+		})
+	}
+}
+
+// TestRepinAsksForKeysOnly has the platform fail, and ctx be done.
+func TestRepinFails(t *testing.T) {
+	s := newSite(t)
+	s.login(nil)
+	before := s.all()
+	s.camp.keysErr = fault.New(fault.CampUnauthorized, "401")
+	_, err := s.store.Repin(t.Context(), s.camp, key1.thumbprint())
+	code(t, err, fault.CampUnauthorized)
+	s.untouched(before)
+	wants(t, s.store.Look(), Fresh) // keys are public: what their server says ends nothing
+}
