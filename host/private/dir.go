@@ -98,8 +98,12 @@ func QuarantineOn(fsys FS, path string) (string, error) {
 	head := strings.TrimSuffix(filepath.Base(path), ext) + ".corrupt-"
 	aside := filepath.Join(dir, head+time.Now().UTC().Format("20060102T150405.000000000Z")+ext)
 	for n := 2; ; n++ {
-		if _, err := fsys.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+		_, err := fsys.Lstat(aside)
+		if errors.Is(err, fs.ErrNotExist) {
 			break
+		}
+		if err != nil {
+			return "", failed("move aside", path, err)
 		}
 		aside = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(aside, ext), n, ext)
 	}
