@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"carl.camp/carl/host/axon"
+	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/home"
 	"carl.camp/carl/host/sync"
 	"carl.camp/carl/host/world"
@@ -148,6 +149,7 @@ func (h *Host) syncOptions() (sync.Options, error) {
 func (h *Host) optionsWith(source string) (sync.Options, error) {
 	o := sync.Options{
 		Spool:    h.spool,
+		Ledger:   h.ledger,
 		Lock:     filepath.Join(h.home.Paths.Spool, "sync.lock"),
 		Source:   source,
 		Redactor: h.redactor,
@@ -170,7 +172,7 @@ func (h *Host) optionsWith(source string) (sync.Options, error) {
 	}
 	loader := h.newLoader()
 	for i := range h.config.Destinations {
-		if d := &h.config.Destinations[i]; receivesSignals(d) {
+		if d := &h.config.Destinations[i]; receivesSignals(d) || receivesLedger(d) {
 			o.Destinations = append(o.Destinations, h.destination(d, loader))
 		}
 	}
@@ -181,6 +183,62 @@ func (h *Host) optionsWith(source string) (sync.Options, error) {
 // switched on, and its topics are not the ledger alone.
 func receivesSignals(d *home.Destination) bool {
 	return d.Enabled && (d.Topics == nil || slices.Contains(d.Topics, world.Signals.String()))
+}
+
+// receivesLedger reports whether a destination is to get the blocks of the
+// ledger: its topics name it, or it is the platform and names none.
+func receivesLedger(d *home.Destination) bool {
+	if d.Topics == nil {
+		return d.Enabled && d.Plugin == campForwarder
+	}
+	return d.Enabled && slices.Contains(d.Topics, world.Ledger.String())
+}
+
+// forwarded is what the ledger asks before it lets go of a file.
+func (h *Host) forwarded() (next uint64, some bool) {
+	o := sync.Options{Spool: h.spool, Ledger: h.ledger, Consent: h.consent}
+	for i := range h.config.Destinations {
+		if d := &h.config.Destinations[i]; receivesLedger(d) {
+			o.Destinations = append(o.Destinations, sync.Destination{Name: d.Name, Ledger: true, Network: h.reachesNetwork(d)})
+		}
+	}
+	return sync.Forwarded(o)
+}
+
+// LedgerPending is how many of the first size blocks of the ledger the slowest
+// destination that gets them is still to have.
+func (h *Host) LedgerPending(size uint64) uint64 {
+	next, some := h.forwarded()
+	if !some {
+		return 0
+	}
+	return size - min(size, next)
+}
+
+// ReplayLedger forwards what destinations are still to have of the ledger, now,
+// whatever they asked carl to wait; a pause stays one. It says what happened; the
+// error is carl.constitutional.forward_failed where a destination holds another
+// block.
+func (h *Host) ReplayLedger(ctx context.Context) (sync.Report, error) {
+	o, err := h.syncOptions()
+	if err != nil {
+		return sync.Report{}, err
+	}
+	o.Tasks = nil
+	o.Destinations = slices.DeleteFunc(o.Destinations, func(d sync.Destination) bool { return !d.Ledger })
+	for i := range o.Destinations {
+		o.Destinations[i].NoSignals = true
+	}
+	report, err := sync.Run(ctx, o)
+	if err != nil {
+		return report, err
+	}
+	for _, d := range report.Destinations {
+		if d.Ledger != nil && d.Ledger.Code == fault.ForwardFailed {
+			return report, fault.New(fault.ForwardFailed, "ledger: %s: %s", d.Name, d.Ledger.Reason).WithKept("it gets no more").WithHint("%s", d.Ledger.Hint)
+		}
+	}
+	return report, nil
 }
 
 // consent is asked before each delivery. Offline it is withheld: a plugin that
@@ -197,18 +255,24 @@ func (h *Host) consent() (granted bool, epoch uint32) {
 func (h *Host) destination(d *home.Destination, l *loader) sync.Destination {
 	settings, _ := h.settings(d) // its error is Load's
 	return sync.Destination{
-		Name:     d.Name,
-		Network:  h.reachesNetwork(d),
-		Settings: settings,
-		Login:    d.Plugin == campForwarder,
+		Name:      d.Name,
+		Ledger:    receivesLedger(d),
+		NoSignals: !receivesSignals(d),
+		Network:   h.reachesNetwork(d),
+		Settings:  settings,
+		Login:     d.Plugin == campForwarder,
+		LoadForwarder: func(ctx context.Context) (sync.Forwarder, io.Closer, error) {
+			if err := h.loggedIn(d); err != nil {
+				return nil, nil, err
+			}
+			return l.forwarder(ctx, d)
+		},
 		LoadMapper: func(ctx context.Context) (sync.Mapper, io.Closer, error) {
 			return l.mapper(ctx, d.Mapper)
 		},
 		Load: func(ctx context.Context) (sync.Mapper, sync.Forwarder, io.Closer, error) {
-			if d.Plugin == campForwarder {
-				if _, err := h.token(); err != nil {
-					return nil, nil, nil, &world.Failure{Kind: world.Unauthorized, Message: "nobody is logged in"}
-				}
+			if err := h.loggedIn(d); err != nil {
+				return nil, nil, nil, err
 			}
 			mapper, closeMapper, err := l.mapper(ctx, d.Mapper)
 			if err != nil {
@@ -222,6 +286,17 @@ func (h *Host) destination(d *home.Destination, l *loader) sync.Destination {
 			return mapper, forwarder, closers{closeMapper, closeForwarder}, nil
 		},
 	}
+}
+
+// loggedIn fails for the platform where nobody is logged in.
+func (h *Host) loggedIn(d *home.Destination) error {
+	if d.Plugin != campForwarder {
+		return nil
+	}
+	if _, err := h.token(); err != nil {
+		return &world.Failure{Kind: world.Unauthorized, Message: "nobody is logged in"}
+	}
+	return nil
 }
 
 // logTo writes the lines of plugins and deliveries to a log.

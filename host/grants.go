@@ -105,7 +105,9 @@ func (h *Host) settings(d *home.Destination) ([]byte, error) {
 	return json.Marshal(struct {
 		URL         string `json:"url"`
 		SignalsPath string `json:"signals_path"`
-	}{origin, strings.TrimPrefix(url.Call(paths.Signals), origin)})
+		LedgerPath  string `json:"ledger"`
+		LedgerKey   string `json:"ledger_key,omitzero"`
+	}{origin, strings.TrimPrefix(url.Call(paths.Signals), origin), strings.TrimPrefix(url.Call(paths.LedgerAppend), origin), h.ledger.PublicKey()})
 }
 
 // secret is the value of a secret for one destination: the platform's token

@@ -22,9 +22,11 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"carl.camp/carl/host/constitution"
 	"carl.camp/carl/host/entitle"
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/home"
+	"carl.camp/carl/host/ledger"
 	"carl.camp/carl/host/redact"
 	"carl.camp/carl/host/spool"
 	"carl.camp/carl/host/step"
@@ -44,6 +46,10 @@ type Options struct {
 	// logged at WARN and change nothing. It must not block, and may keep no part
 	// of the step's JSON members: it clones the step to keep it.
 	OnStep func(step.Step) error
+	// OnVerdict, when set, sees every verdict of [Host.Evaluate] once it is
+	// recorded. Its errors and panics are logged at WARN and change nothing. It
+	// must not block.
+	OnVerdict func(*Verdict) error
 	// Log is where the host and its plugins log; nil discards.
 	Log hclog.Logger
 	// Offline keeps every plugin off the network, whatever the config says.
@@ -81,6 +87,8 @@ type Host struct {
 
 	entitlements *entitle.Store
 	gate         *tier.Gate
+	ledger       *ledger.Ledger
+	onVerdict    func(*Verdict) error
 
 	background    bool
 	recorded      chan struct{} // capacity 1: something was recorded
@@ -95,6 +103,8 @@ type Host struct {
 	audience audience      // guarded by mu
 	writer   *spool.Writer // guarded by mu; nil until the first step that somebody receives
 	closed   bool          // guarded by mu
+
+	constitution *constitution.Constitution // guarded by mu; the one that was asked last
 
 	refreshTried time.Time // guarded by mu; when the background last asked for entitlements
 }
@@ -145,9 +155,16 @@ func Open(o Options, with ...Option) (*Host, error) {
 		environ:       environ,
 		compiling:     o.Compiling,
 		entitlements:  entitlements,
+		onVerdict:     o.OnVerdict,
 		recorded:      make(chan struct{}, 1),
 		refreshWanted: make(chan struct{}, 1),
 	}
+	h.ledger = ledger.Open(ledger.Options{Paths: ledger.Paths{
+		Base:     hm.Paths.Ledger,
+		Key:      hm.Paths.LedgerKey,
+		Pending:  hm.Paths.LedgerPending,
+		Receipts: hm.Paths.LedgerReceipts,
+	}, Forwarded: h.forwarded, ReceiptKey: config.Camp.ReceiptKey})
 	h.gate = tier.New(tier.Options{Declared: tier.Parse(config.Tier), Load: entitlements.Load, Refresh: h.askRefresh})
 	if h.log == nil {
 		h.log = hclog.NewNullLogger()

@@ -42,8 +42,11 @@ var house = map[string]kind{
 	"host/yamltree": base,
 	"host/nearest":  base,
 
-	"host/entitle": core,
-	"host/tier":    core,
+	"host/entitle":      core,
+	"host/tier":         core,
+	"host/jsonwalk":     core,
+	"host/ledger":       core,
+	"host/constitution": core,
 
 	"host/private/crashfs": test,
 	"host/step/steptest":   test,
@@ -89,7 +92,7 @@ var only = map[string][]string{
 	"github.com/hashicorp/go-plugin":        {"host/plugin/native"},
 	"github.com/go-jose/go-jose":            {"host/entitle"},
 	"filippo.io/edwards25519":               {"host/entitle"},
-	"golang.org/x/mod/sumdb":                {"host/ledger", "host/plugin"},
+	"golang.org/x/mod/sumdb":                {"host/ledger", "host/plugin", "host/camp/standin"},
 	"github.com/spf13/cobra":                {"cmd/carl"},
 	"github.com/hashicorp/go-hclog":         {"cmd/carl", "host", "host/plugin/native"},
 	"go.yaml.in/yaml":                       {"host/yamltree"},

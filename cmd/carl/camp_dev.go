@@ -69,12 +69,23 @@ than 0s makes one that has ended), issued (how long ago) and install_id:
 
   curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/license?tier=paid&for=720h" > carl.license
 
-And these look at what was received, and how often what was asked for:
+These answer the next block of a ledger as if another one were in its place, and
+acknowledge blocks without a receipt, or with one again; /dev/keys has the key
+that receipts are verified with as receipt_key:
+
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/ledger/conflict"
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/receipts/off"
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/receipts/on"
+
+And these look at what was received, and how often what was asked for; the name
+of a ledger behind /dev/ledger/ shows its blocks:
 
   curl -H "Authorization: Bearer $TOKEN" "$URL/dev/summary"
   curl -H "Authorization: Bearer $TOKEN" "$URL/dev/signals"
+  curl -H "Authorization: Bearer $TOKEN" "$URL/dev/ledger"
 
-Keys, tier and grants outlast the stand-in with --data; the rest does not.`,
+What was received, keys, tier and grants outlast the stand-in with --data; the
+rest does not.`,
 		Example: `  carl camp dev --data platform
   carl camp dev --fault 429:0.1,500:0.05,reset:0.05,slow:0.1`,
 		Args: noArgs,

@@ -111,6 +111,7 @@ of the ledger, which are not recorded for anybody, are forwarded from the first.
 			if err := hm.Create(); err != nil {
 				return err
 			}
+			a.sayWhatGoesAlong()
 			if err := hm.Consent().Grant(args[0]); err != nil {
 				return err
 			}
@@ -120,6 +121,19 @@ of the ledger, which are not recorded for anybody, are forwarded from the first.
 			}
 			return nil
 		},
+	}
+}
+
+// sayWhatGoesAlong says before consent is given what is there already and will
+// be forwarded with it.
+func (a *app) sayWhatGoesAlong() {
+	h, err := a.openHost()
+	if err != nil {
+		return // which the commands that need a host say
+	}
+	defer h.Close()
+	if n := h.Ledger().Size(); n > 0 {
+		a.warn("the ledger is forwarded from its first block on: %s from before now will leave this machine", count(int(n), "block"))
 	}
 }
 

@@ -59,6 +59,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("CARL_HOME", home)
 			env.Setenv("CARL_BACKGROUND", "off")
 			env.Setenv("HOME", filepath.Join(env.WorkDir, "user"))
+			env.Setenv("VERIFY_LEDGER", filepath.Join(testdata, "..", "..", "..", "examples", "verify-ledger", "verify.mjs"))
 			env.Values[platformKey{}] = new(*standin.Server)
 			return nil
 		},

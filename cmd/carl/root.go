@@ -135,6 +135,8 @@ least once on the wire and once by id.`,
 	root.AddCommand(
 		a.versionCmd(),
 		a.campCmd(),
+		a.fsmCmd(),
+		a.ledgerCmd(),
 		a.entitlementsCmd(),
 		a.gateCmd(),
 		a.consentCmd(),

@@ -137,6 +137,9 @@ func summary(r sync.Report) string {
 		if d.State != sync.OK {
 			part += ", " + stateInWords(d)
 		}
+		if d.Ledger.Due() {
+			part += fmt.Sprintf(", %s of the ledger pending", count(int(d.Ledger.Pending), "block"))
+		}
 		parts = append(parts, part)
 	}
 	return strings.Join(parts, "; ")
@@ -148,6 +151,12 @@ func pendingError(r sync.Report, hasty bool) error {
 	var waiting []string
 	hint := ""
 	for _, d := range r.Destinations {
+		if d.Pending == 0 && d.Ledger.Due() {
+			waiting = append(waiting, d.Name+" (the ledger)")
+			if hint == "" {
+				hint = d.Ledger.Hint
+			}
+		}
 		if d.Pending == 0 {
 			continue
 		}
@@ -208,6 +217,8 @@ func (a *app) writeReport(r sync.Report) error {
 		Pending      uint64 `json:"pending"`
 		Acknowledged uint64 `json:"acknowledged"`
 		DeadLetters  int    `json:"dead_letters"`
+
+		Ledger *ledgerStatus `json:"ledger,omitempty"`
 	}
 	rows := make([]row, 0, len(r.Destinations))
 	for _, d := range r.Destinations {
@@ -217,6 +228,9 @@ func (a *app) writeReport(r sync.Report) error {
 		}
 		if !d.NotBefore.IsZero() {
 			out.NotBefore = d.NotBefore.UTC().Format(time.RFC3339Nano)
+		}
+		if d.Ledger != nil && d.Ledger.Pending+d.Ledger.Acknowledged+d.Ledger.Skipped > 0 {
+			out.Ledger = ledgerStatusOf(d.Ledger)
 		}
 		rows = append(rows, out)
 	}
@@ -296,5 +310,34 @@ func stateInWords(d sync.DestinationStatus) string {
 	if d.DeadLetters > 0 && !strings.Contains(d.Hint, "carl dlq") {
 		words += "; `carl dlq list` shows the dead letters"
 	}
+	if d.Ledger.Due() {
+		words += "; ledger: " + ledgerInWords(d.Ledger)
+	}
 	return strings.TrimPrefix(words, "; ")
+}
+
+// ledgerStatus is what programs get about the ledger at a destination.
+type ledgerStatus struct {
+	State        string `json:"state"`
+	Code         string `json:"code,omitempty"`
+	Reason       string `json:"reason,omitempty"`
+	Hint         string `json:"hint,omitempty"`
+	Pending      uint64 `json:"pending"`
+	Acknowledged uint64 `json:"acknowledged"`
+	Skipped      uint64 `json:"skipped,omitzero"`
+}
+
+func ledgerStatusOf(s *sync.LedgerStatus) *ledgerStatus {
+	return &ledgerStatus{string(s.State), string(s.Code), s.Reason, s.Hint, s.Pending, s.Acknowledged, s.Skipped}
+}
+
+// ledgerInWords says what waits of the ledger, and why.
+func ledgerInWords(s *sync.LedgerStatus) string {
+	words := count(int(s.Pending), "block") + " pending"
+	for _, more := range []string{s.Reason, s.Hint} {
+		if more != "" {
+			words += "; " + more
+		}
+	}
+	return words
 }

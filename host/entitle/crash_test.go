@@ -27,6 +27,8 @@ type deed struct {
 	takes bool
 	// keys are the platform's after it; nil is the first one alone.
 	keys []signer
+	// between is what may be seen in the middle of it, since it has two steps.
+	between Status
 	// quiet says that it returns nil also where it could not be done.
 	quiet bool
 }
@@ -56,7 +58,7 @@ var deeds = []deed{
 		s.now = today.Add(time.Hour)
 		s.serve(nil)
 	}, do: refreshOnce},
-	{name: "a token over a damaged cache", before: func(s *site) {
+	{name: "a token over a damaged cache", between: Missing, before: func(s *site) {
 		s.login(nil)
 		s.put(s.o.Files.Cache, "garbage")
 		s.serve(nil)
@@ -78,7 +80,7 @@ var deeds = []deed{
 		return err
 	}},
 	{name: "a key that is added", keys: []signer{key2, key1}, before: func(s *site) { s.login(nil); s.from(key2, key1) }, do: refreshOnce},
-	{name: "a key that is withdrawn", takes: true, keys: []signer{key2}, before: func(s *site) {
+	{name: "a key that is withdrawn", takes: true, keys: []signer{key2}, between: Expired, before: func(s *site) {
 		s.withdraw(key1)
 	}, do: refreshOnce},
 	{name: "repin", takes: true, keys: []signer{key2}, before: func(s *site) { s.login(nil); s.camp.set = jwks(key2) }, do: func(s *site) error {
@@ -136,8 +138,7 @@ var faults = map[string]func(crashfs.Call) *crashfs.Fault{
 	"power":      func(crashfs.Call) *crashfs.Fault { return &crashfs.Fault{PowerCut: true} },
 	"EIO":        func(c crashfs.Call) *crashfs.Fault { return &crashfs.Fault{Err: syscall.EIO, Short: c.Size / 2} },
 	"ENOSPC":     func(c crashfs.Call) *crashfs.Fault { return &crashfs.Fault{Err: syscall.ENOSPC, Short: c.Size * 2 / 3} },
-	"disk full":  func(c crashfs.Call) *crashfs.Fault { return &crashfs.Fault{Err: syscall.ENOSPC} },
-	"disk fails": func(c crashfs.Call) *crashfs.Fault { return &crashfs.Fault{Err: syscall.EIO} },
+	"disk fails": func(crashfs.Call) *crashfs.Fault { return &crashfs.Fault{Err: syscall.EIO} }, // for good
 }
 
 // scene is a deed's home, kept as an image, so that each fault finds it anew.
@@ -147,6 +148,7 @@ type scene struct {
 	now           time.Time
 	camp          *camp
 	before, after State
+	known         map[string]bool // what was left, and looked at
 }
 
 func newScene(t *testing.T, d deed) scene {
@@ -154,7 +156,7 @@ func newScene(t *testing.T, d deed) scene {
 	if d.before != nil {
 		d.before(s)
 	}
-	c := scene{deed: d, image: s.all(), now: s.now, before: s.restart().Look()}
+	c := scene{deed: d, image: s.all(), now: s.now, before: s.restart().Look(), known: map[string]bool{}}
 	c.camp = &camp{token: s.camp.token, set: s.camp.set, tokenErr: s.camp.tokenErr, keysErr: s.camp.keysErr}
 	if err := d.do(s); err != nil {
 		t.Fatalf("without a fault: %v", err)
@@ -196,6 +198,23 @@ func (c scene) holds(t *testing.T, state State, err error, when string) {
 	}
 }
 
+// calls are the system calls of a deed, when nothing goes wrong.
+func (c scene) calls(t *testing.T) (ops []string) {
+	disk := crashfs.New(func(int) int { return 0 })
+	s := c.on(t, disk, disk.Process(func(call crashfs.Call) *crashfs.Fault {
+		ops = append(ops, call.Op)
+		return nil
+	}))
+	if err := c.do(s); err != nil {
+		t.Fatal(err)
+	}
+	return ops
+}
+
+// changes are the system calls that can leave something else behind: to die in
+// another is to die in the next of these.
+var changes = map[string]bool{"open": true, "write": true, "sync": true, "rename": true, "syncdir": true, "remove": true}
+
 // TestCrashes stops every deed at each of its system calls, in every way.
 func TestCrashes(t *testing.T) {
 	for _, d := range deeds {
@@ -203,28 +222,34 @@ func TestCrashes(t *testing.T) {
 			c := newScene(t, d)
 			struck := 0
 			for kind, strike := range faults {
-				last := 1
-				if kind == "disk full" || kind == "disk fails" { // from some call on, for good
-					last = 1 << 20
+				seeds := uint64(1)
+				if kind == "power" { // of which the model has many
+					seeds = 3
 				}
-				for n, more := 1, true; more; n++ {
-					more = false
-					seeds := uint64(1)
-					if kind == "power" { // of which the model has many
-						seeds = 3
+				for i, op := range c.calls(t) {
+					if kind != "EIO" && !changes[op] {
+						continue
 					}
 					for seed := range seeds {
+						n := i + 1
 						disk := crashfs.New(rand.New(rand.NewPCG(seed, uint64(n))).IntN)
 						process := disk.Process(func(call crashfs.Call) *crashfs.Fault {
-							if call.N < n || call.N >= n+last || last > 1 && (call.Op == "close" || call.Op == "read" || call.Op == "stat" || call.Op == "lock") {
-								return nil
+							if call.N == n || call.N > n && kind == "disk fails" && changes[call.Op] {
+								return strike(call)
 							}
-							more = true
-							return strike(call)
+							return nil
 						})
-						c.struck(t, c.on(t, disk, process), disk, process, fmt.Sprintf("%s at call %d, seed %d", kind, n, seed))
-					}
-					if more {
+						s := c.on(t, disk, process)
+						guarded := &patient{FS: process}
+						s.o.FS = guarded
+						s.restart()
+						err := c.do(s)
+						process.Kill()
+						when := fmt.Sprintf("%s at call %d, seed %d", kind, n, seed)
+						if guarded.ended > 0 {
+							t.Fatalf("%s: looking for a free name does not come to an end", when)
+						}
+						c.left(t, s, disk, err, when)
 						struck++
 					}
 				}
@@ -254,27 +279,40 @@ func (p *patient) Lstat(name string) (fs.FileInfo, error) {
 	return info, err
 }
 
-// struck does the deed under a fault, and looks at what is left.
-func (c scene) struck(t *testing.T, s *site, disk *crashfs.Disk, process *crashfs.Process, when string) {
+// left looks at what is left of a deed that returned err.
+func (c scene) left(t *testing.T, s *site, disk *crashfs.Disk, err error, when string) {
 	t.Helper()
-	guarded := &patient{FS: process}
-	s.o.FS = guarded
-	s.restart()
-	err := c.do(s)
-	process.Kill()
-	if guarded.ended > 0 {
-		t.Fatalf("%s: looking for a free name does not come to an end", when)
-	}
-	fresh := func() *Store {
+	for _, power := range []bool{true, false} {
 		s.o.FS = disk.Process(nil)
-		return s.restart()
+		s.restart()
+		// The same was left before, but for the names of files that are set aside.
+		what := s.all()
+		for name := range what {
+			if strings.Contains(name, ".corrupt-") {
+				delete(what, name)
+			}
+		}
+		key := fmt.Sprint(err == nil, power, what)
+		known := c.known[key]
+		c.known[key] = true
+		switch {
+		case known && power:
+			disk.PowerCut()
+		case known:
+		case power:
+			c.holds(t, s.store.Look(), err, when)
+			disk.PowerCut()
+		default:
+			c.holds(t, s.store.Load(), err, when+", and the power went")
+			c.holds(t, s.store.Look(), err, when+", the power went, and it was loaded before")
+			c.heal(t, s, when)
+		}
 	}
-	c.holds(t, fresh().Look(), err, when)
-	disk.PowerCut()
-	c.holds(t, fresh().Load(), err, when+", and the power went")
-	c.holds(t, s.store.Look(), err, when+", the power went, and it was loaded before")
+}
 
-	// The next refresh heals what is left.
+// heal checks that the next refresh heals what is left.
+func (c scene) heal(t *testing.T, s *site, when string) {
+	t.Helper()
 	s.now = s.now.Add(refetchEvery)
 	if c.name == "repin" {
 		if _, err := s.store.Repin(t.Context(), s.camp, key2.thumbprint()); err != nil {
@@ -292,6 +330,70 @@ func (c scene) struck(t *testing.T, s *site, disk *crashfs.Disk, process *crashf
 	for name := range s.all() {
 		if strings.HasPrefix(name, ".carl-tmp-") {
 			t.Fatalf("%s: %s is left", when, name)
+		}
+	}
+}
+
+// pausing lets something happen before the n-th file is put in its place.
+type pausing struct {
+	private.FS
+	n      int
+	before func(n int)
+}
+
+func (p *pausing) Rename(from, to string) error {
+	p.n++
+	p.before(p.n)
+	return p.FS.Rename(from, to)
+}
+
+// TestReadersBesideAWriter looks at a home in the middle of each deed, before
+// each file is put in its place. A reader may wait for the deed to end, and what
+// it tells is what was there before or what is there after.
+func TestReadersBesideAWriter(t *testing.T) {
+	for _, d := range deeds {
+		for method, look := range map[string]func(*Store) State{"look": (*Store).Look, "load": (*Store).Load} {
+			t.Run(d.name+"/"+method, func(t *testing.T) {
+				c := newScene(t, d)
+				for at, more := 1, true; more; at++ {
+					more = false
+					disk := crashfs.New(func(int) int { return 0 })
+					var state State
+					done := make(chan struct{})
+					s := c.on(t, disk, disk.Process(nil))
+					writer := &pausing{FS: s.o.FS, before: func(n int) {
+						if n != at {
+							return
+						}
+						more = true
+						o, waits := s.o, make(chan struct{}, 1)
+						o.FS = &arrivals{FS: disk.Process(nil), path: o.Files.Lock, came: waits}
+						go func() {
+							defer close(done)
+							state = look(New(o))
+						}()
+						select {
+						case <-done:
+						case <-waits:
+						}
+					}}
+					s.o.FS = writer
+					s.restart()
+					if err := d.do(s); err != nil {
+						t.Fatal(err)
+					}
+					if !more {
+						break
+					}
+					<-done
+					if state.Status == c.between {
+						continue
+					}
+					if (state.Status != c.before.Status || better(state, c.before) != "") && (state.Status != c.after.Status || better(state, c.after) != "") {
+						t.Fatalf("before file %d was written: %s, %v, %v; before it was %s, and after %s", at, state.Status, state.Err, state.LicenseErr, c.before.Status, c.after.Status)
+					}
+				}
+			})
 		}
 	}
 }

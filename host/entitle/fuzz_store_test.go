@@ -135,6 +135,9 @@ func cutLast(jws string) (head, sig string, ok bool) {
 // fuzzFile fuzzes one of the files, from what it was, what it is, and more.
 func fuzzFile(f *testing.F, path func(Files) string, more ...string) {
 	home := newFuzzed(f, path)
+	if s := home.untouched[0]; s.License == nil || s.Current() == nil {
+		f.Fatalf("the home grants nothing: %+v", s)
+	}
 	whole := home.get(home.path)
 	corpus := [][]byte{[]byte(whole), {}, []byte("null"), []byte(`{"v":1}`), []byte(`{"v":2,"carl":"9.9"}`), []byte(whole[:len(whole)/2])}
 	for _, m := range more {

@@ -1,6 +1,7 @@
 package entitle
 
 import (
+	"crypto/ed25519"
 	"maps"
 	"slices"
 	"strings"
@@ -23,7 +24,7 @@ type offer struct {
 }
 
 func (e offer) jwk(weak string) string {
-	s := newSignerFrom(e.kid, e.seed)
+	s := modelSigner(e.kid, e.seed)
 	var extra string
 	if e.by.kid != "" {
 		extra = `,"endorsement":"` + e.by.endorse(e.says) + `"`
@@ -47,6 +48,10 @@ type pinModel struct {
 }
 
 func (m pinModel) clone() pinModel { return pinModel{maps.Clone(m.live), maps.Clone(m.dead)} }
+
+func (m pinModel) tombstones() [][2]string {
+	return slices.SortedFunc(maps.Keys(m.dead), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })
+}
 
 // withdrawn reports whether a kid or a seed is one of a tombstone.
 func (m pinModel) withdrawn(kid, seed string) bool {
@@ -80,8 +85,8 @@ func (m pinModel) follow(set []offer, strict bool) (next pinModel, refused []str
 			continue
 		}
 		by := m.live[e.by.kid]
-		endorsed := by != "" && e.by.public().Equal(newSignerFrom("", by).public()) &&
-			e.says.kid == e.kid && e.says.public().Equal(newSignerFrom("", e.seed).public())
+		endorsed := by != "" && e.by.public().Equal(modelSigner("", by).public()) &&
+			e.says.kid == e.kid && e.says.public().Equal(modelSigner("", e.seed).public())
 		if next.withdrawn(e.kid, e.seed) || strict && !endorsed {
 			refused = append(refused, e.kid)
 			continue
@@ -122,7 +127,17 @@ func (m pinModel) repin(set []offer, expect []string, strict bool) (next pinMode
 var (
 	modelKids  = []string{"a", "b", "c", "d", "e", "f", "g", "h"}
 	modelSeeds = []string{"1", "2", "3", "4", "5", "6", "7", "8"}
+	modelKeys  = func() map[string]ed25519.PrivateKey {
+		keys := map[string]ed25519.PrivateKey{}
+		for _, seed := range modelSeeds {
+			keys[seed] = newSignerFrom("", seed).private
+		}
+		return keys
+	}()
 )
+
+// modelSigner is newSignerFrom for the seeds of the model, made once.
+func modelSigner(kid, seed string) signer { return signer{kid, modelKeys[seed]} }
 
 // mutate draws what the platform serves next: mostly what it served before.
 func mutate(t *rapid.T, set []offer, m pinModel) []offer {
@@ -163,8 +178,8 @@ func mutate(t *rapid.T, set []offer, m pinModel) []offer {
 				}
 			}
 		case "return":
-			if len(m.dead) > 0 {
-				pair := rapid.SampledFrom(slices.SortedFunc(maps.Keys(m.dead), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) })).Draw(t, "tombstone")
+			if list := m.tombstones(); len(list) > 0 {
+				pair := rapid.SampledFrom(list).Draw(t, "tombstone")
 				put(offer{kid: rapid.SampledFrom([]string{pair[0], kid()}).Draw(t, "returns as"), seed: rapid.SampledFrom([]string{pair[1], seed()}).Draw(t, "with")})
 			}
 		case "endorse":
@@ -175,23 +190,22 @@ func mutate(t *rapid.T, set []offer, m pinModel) []offer {
 					break
 				}
 			}
-			e.says = newSignerFrom(e.kid, e.seed)
+			e.says = modelSigner(e.kid, e.seed)
 			by := rapid.SampledFrom(slices.Sorted(maps.Keys(m.live))).Draw(t, "by")
-			e.by = newSignerFrom(by, m.live[by])
+			e.by = modelSigner(by, m.live[by])
 			switch rapid.IntRange(0, 9).Draw(t, "of") {
 			case 0:
-				e.says = newSignerFrom(kid(), e.seed)
+				e.says = modelSigner(kid(), e.seed)
 			case 1:
-				e.says = newSignerFrom(e.kid, seed())
+				e.says = modelSigner(e.kid, seed())
 			case 2:
-				e.by = newSignerFrom(e.kid, e.seed)
+				e.by = modelSigner(e.kid, e.seed)
 			case 3:
-				e.by = newSignerFrom(by, seed())
+				e.by = modelSigner(by, seed())
 			case 4:
-				for pair := range m.dead {
-					if len(m.dead) == 1 {
-						e.by = newSignerFrom(pair[0], pair[1])
-					}
+				if list := m.tombstones(); len(list) > 0 {
+					pair := rapid.SampledFrom(list).Draw(t, "by the tombstone")
+					e.by = modelSigner(pair[0], pair[1])
 				}
 			}
 			put(e)
@@ -231,7 +245,7 @@ func TestPinFollowsModel(t *testing.T) {
 				}
 				var thumbprints []string
 				for _, s := range expect {
-					thumbprints = append(thumbprints, newSignerFrom("", s).thumbprint())
+					thumbprints = append(thumbprints, modelSigner("", s).thumbprint())
 				}
 				wantNext, ok := m.repin(set, expect, strict)
 				next, err := pin.repin(parsed, thumbprints, strict, pin.URL, now)
@@ -289,10 +303,10 @@ func TestPinFollowsModel(t *testing.T) {
 			seen["withdrawn"] += len(m.dead)
 
 			// And what a token makes of it.
-			s := newSignerFrom(rapid.SampledFrom(modelKids).Draw(t, "kid of a token"), rapid.SampledFrom(modelSeeds).Draw(t, "key of a token"))
+			s := modelSigner(rapid.SampledFrom(modelKids).Draw(t, "kid of a token"), rapid.SampledFrom(modelSeeds).Draw(t, "key of a token"))
 			v := Verifier{Issuers: issued, keys: pin.find}
 			_, err = v.Verify(s.token(now, nil), now)
-			if good := m.live[s.kid] != "" && s.public().Equal(newSignerFrom("", m.live[s.kid]).public()); good != (err == nil) {
+			if good := m.live[s.kid] != "" && s.public().Equal(modelSigner("", m.live[s.kid]).public()); good != (err == nil) {
 				t.Fatalf("a token under %q: %v", s.kid, err)
 			} else if good {
 				seen["verified"]++
@@ -343,11 +357,11 @@ func checkPin(t *rapid.T, p *Pin, m pinModel) {
 		t.Fatalf("%d keys, want %v and %v", len(p.Keys), m.live, m.dead)
 	}
 	has := func(kid, seed string, active bool) bool {
-		public := newSignerFrom("", seed).public()
+		public := modelSigner("", seed).public()
 		return slices.ContainsFunc(p.Keys, func(k PinnedKey) bool { return k.ID == kid && k.Active() == active && k.Public.Equal(public) })
 	}
 	for kid, seed := range m.live {
-		if !has(kid, seed, true) || !p.find(kid).Equal(newSignerFrom("", seed).public()) {
+		if !has(kid, seed, true) || !p.find(kid).Equal(modelSigner("", seed).public()) {
 			t.Fatalf("%q does not stand: %+v", kid, p)
 		}
 	}

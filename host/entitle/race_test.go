@@ -52,6 +52,10 @@ func TestReadersSeeAWholeHome(t *testing.T) {
 		"the same":  func(s *site) error { s.serve(nil); return refreshOnce(s) },
 		"lower":     func(s *site) error { s.serve(claimed{"tier": "free"}); return refreshOnce(s) },
 		"a new key": func(s *site) error { s.from(key2, key1); return refreshOnce(s) },
+		"repinned": func(s *site) error {
+			_, err := s.store.Repin(t.Context(), s.camp, key1.thumbprint())
+			return err
+		},
 		"a licence": importOnce,
 		"ended": func(s *site) error {
 			s.camp.tokenErr = fault.New(fault.CampUnauthorized, "401")

@@ -2,7 +2,6 @@ package entitle
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -324,6 +323,38 @@ func TestADamagedCacheIsMovedAside(t *testing.T) {
 	}
 }
 
+// TestWhatTheWitnessKnowsMustBeWhole has the witness know files that carl never
+// writes: they count for nothing all the same.
+func TestWhatTheWitnessKnowsMustBeWhole(t *testing.T) {
+	s := newSite(t)
+	s.login(nil)
+	token, license := s.camp.token, rootKey.license(today, nil)
+	const at = `"2026-11-23T12:00:00Z"`
+	for _, c := range []struct{ path, content string }{
+		{s.o.Files.Cache, `{"v":1}`},
+		{s.o.Files.Cache, `{"v":1,"token":"` + token + `"}`},
+		{s.o.Files.Cache, `{"v":1,"fetched_at":` + at + `,"license":"` + license + `","imported_at":` + at + `}`},
+		{s.o.Files.Cache, `{"v":1,"license":"` + license + `"}`},
+		{s.o.Files.Cache, `{"v":1,"imported_at":` + at + `,"token":"` + token + `","fetched_at":` + at + `}`},
+		{s.o.Files.Cache, `{"v":1,"token":"` + token + `","fetched_at":` + at + `,"tier":"paid"}`},
+		{s.o.Files.Pin, `{"v":1,"url":"","pinned_at":` + at + `,"checked_at":` + at + `,"keys":[]}`},
+		{s.o.Files.Pin, `{"v":1,"url":"","pinned_at":` + at + `,"checked_at":` + at + `,"keys":[{"kid":"camp-1","x":"` + key1.x() + `","added_at":` + at + `,"removed_at":` + at + `}]}`},
+	} {
+		s := newSite(t)
+		s.login(nil)
+		w := *s.store.read().witness.content
+		w.Cache, w.Pin = append(w.Cache, hash([]byte(c.content))), append(w.Pin, hash([]byte(c.content)))
+		if err := s.store.write(s.o.Files.Witness, &w); err != nil {
+			t.Fatal(err)
+		}
+		s.put(c.path, c.content)
+		state := s.restart().Look()
+		if wants(t, state, Corrupt); state.Err == nil || !strings.Contains(state.Err.Error(), c.path+" cannot be used") {
+			t.Errorf("%s: %v", c.content, state.Err)
+		}
+	}
+}
+
 // TestRefreshMovesADamagedCacheAside does it without Load before it, and again
 // and again: not more than eight are kept.
 func TestRefreshMovesADamagedCacheAside(t *testing.T) {
@@ -389,127 +420,6 @@ func TestTheWitnessIsGone(t *testing.T) {
 			}
 			wants(t, s.login(nil), Fresh)
 		})
-	}
-}
-
-// TestImport makes the checks of a licence, each beside a token and without one.
-func TestImport(t *testing.T) {
-	for _, c := range []struct {
-		name   string
-		root   ed25519.PublicKey
-		id     func() string
-		by     signer
-		change claimed
-		want   fault.Code
-		check  Check
-	}{
-		{name: "right", root: rootKey.public(), by: rootKey},
-		{name: "for this installation", root: rootKey.public(), by: rootKey, id: func() string { return "install-1" }, change: claimed{"install_id": "install-1"}},
-		{name: "by the platform's address", root: rootKey.public(), by: rootKey, change: claimed{"iss": "https://camp.test"}},
-		{name: "no root", by: rootKey, want: fault.EntitlementsNoKey},
-		{name: "another root", root: rogueKey.public(), by: rootKey, want: fault.EntitlementsSignatureInvalid, check: CheckSignature},
-		{name: "by the platform's key", root: rootKey.public(), by: key1, want: fault.EntitlementsSignatureInvalid, check: CheckSignature},
-		{name: "ended", root: rootKey.public(), by: rootKey, change: claimed{"exp": today.Unix() - 301}, want: fault.EntitlementsLicenseRefused},
-		{name: "just not ended", root: rootKey.public(), by: rootKey, change: claimed{"exp": today.Unix() - 300}},
-		{name: "not begun", root: rootKey.public(), by: rootKey, change: claimed{"nbf": today.Unix() + 301}, want: fault.EntitlementsSignatureInvalid, check: CheckNotYet},
-		{name: "about to begin", root: rootKey.public(), by: rootKey, change: claimed{"nbf": today.Unix() + 300, "iat": today.Unix() + 300}},
-		{name: "issued in the future", root: rootKey.public(), by: rootKey, change: claimed{"iat": today.Unix() + 301}, want: fault.EntitlementsSignatureInvalid, check: CheckNotYet},
-		{name: "another issuer", root: rootKey.public(), by: rootKey, change: claimed{"iss": "https://else"}, want: fault.EntitlementsSignatureInvalid, check: CheckIssuer},
-		{name: "another audience", root: rootKey.public(), by: rootKey, change: claimed{"aud": "else"}, want: fault.EntitlementsSignatureInvalid, check: CheckAudience},
-		{name: "another installation", root: rootKey.public(), by: rootKey, id: func() string { return "install-1" }, change: claimed{"install_id": "install-2"}, want: fault.EntitlementsLicenseRefused, check: CheckInstallID},
-		{name: "an installation without an id", root: rootKey.public(), by: rootKey, id: func() string { return "" }, change: claimed{"install_id": "install-1"}, want: fault.EntitlementsLicenseRefused, check: CheckInstallID},
-		{name: "no way to tell the id", root: rootKey.public(), by: rootKey, change: claimed{"install_id": "install-1"}, want: fault.EntitlementsLicenseRefused, check: CheckInstallID},
-	} {
-		for _, beside := range []bool{false, true} {
-			t.Run(c.name, func(t *testing.T) {
-				s := newSite(t)
-				s.o.OfflineRoot, s.o.InstallID = c.root, c.id
-				s.restart()
-				if beside {
-					s.login(claimed{"tier": "free"})
-				}
-				was, before := s.store.Look(), s.all()
-				state, err := s.store.Import(c.by.license(s.now, c.change))
-				if c.want == "" {
-					if err != nil {
-						t.Fatal(err)
-					}
-					for _, state := range []State{state, s.restart().Look(), s.store.Load()} {
-						wants(t, state, License)
-						if state.TokenStatus() != was.Status || !reflect.DeepEqual(state.Token, was.Token) || !state.ImportedAt.Equal(today) || state.License.Tier != "paid" {
-							t.Errorf("%+v", state)
-						}
-					}
-					return
-				}
-				code(t, err, c.want)
-				if c.check != "" && !isRejection(err, c.check) {
-					t.Errorf("%v, want the check %q", err, c.check)
-				}
-				if !reflect.DeepEqual(state, State{}) {
-					t.Errorf("%+v", state)
-				}
-				s.untouched(before)
-				wants(t, s.restart().Look(), was.Status)
-			})
-		}
-	}
-	// A token is no licence.
-	s := newSite(t)
-	_, err := s.store.Import(rootKey.token(today, nil))
-	s.rejected(err, CheckType)
-}
-
-// TestImportAgain replaces a licence by another, in which case the other holds,
-// and a refresh and a logout leave it.
-func TestImportAgain(t *testing.T) {
-	s := newSite(t)
-	s.importLicense(nil)
-	old := s.all()
-	s.now = s.now.Add(time.Hour)
-	state := s.importLicense(claimed{"tier": "free", "sub": "second"})
-	if wants(t, state, License); state.License.Subject != "second" || !state.ImportedAt.Equal(s.now) {
-		t.Errorf("%+v", state)
-	}
-	state = s.login(nil)
-	if wants(t, state, License); state.License.Subject != "second" || state.TokenStatus() != Fresh {
-		t.Errorf("%+v", state)
-	}
-	if err := s.store.Forget(); err != nil {
-		t.Fatal(err)
-	}
-	state = s.restart().Load()
-	if wants(t, state, License); state.License.Subject != "second" || state.TokenStatus() != Missing || state.Token != nil {
-		t.Errorf("%+v", state)
-	}
-	s.put(s.o.Files.Cache, old["entitlements.json"])
-	wants(t, s.restart().Look(), Corrupt)
-	// Over a damaged file.
-	state = s.importLicense(nil)
-	wants(t, state, License)
-}
-
-// TestImportBesideALostClock makes the clock file anew: the licence counts, and
-// the token does not until it was verified again.
-func TestImportBesideALostClock(t *testing.T) {
-	for _, bad := range badClocks {
-		s := newSite(t)
-		s.login(nil)
-		clock := s.get(s.o.Files.Clock)
-		s.put(s.o.Files.Clock, bad)
-		state := s.importLicense(claimed{"tier": "free"})
-		for _, state := range []State{state, s.restart().Load()} {
-			if wants(t, state, License); state.TokenStatus() != Expired || state.Current() != nil || state.EndedBy != fault.EntitlementsCacheCorrupt {
-				t.Errorf("%+v", state)
-			}
-		}
-		s.put(s.o.Files.Clock, clock)
-		if state := s.restart().Look(); state.TokenStatus() != Expired {
-			t.Errorf("the token is %s", state.TokenStatus())
-		}
-		if state := s.login(nil); state.TokenStatus() != Fresh || state.EndedBy != "" {
-			t.Errorf("%+v", state)
-		}
 	}
 }
 

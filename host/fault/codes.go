@@ -68,6 +68,18 @@ const (
 	GateTierRemoteMismatch Code = "carl.gate.tier_remote_mismatch"
 	GateUnknownFeature     Code = "carl.gate.unknown_feature"
 
+	ConstitutionInvalid    Code = "carl.constitutional.invalid"
+	ActionInvalid          Code = "carl.constitutional.action_invalid"
+	ConstitutionNotAdopted Code = "carl.constitutional.not_adopted"
+	ConstitutionDenied     Code = "carl.constitutional.denied"
+	ConstitutionEscalated  Code = "carl.constitutional.escalated"
+	ForwardFailed          Code = "carl.constitutional.forward_failed"
+
+	LedgerTampered   Code = "carl.ledger.tampered"
+	LedgerFailed     Code = "carl.ledger.failed"
+	LedgerNotFound   Code = "carl.ledger.not_found"
+	LedgerKeyInvalid Code = "carl.ledger.key_invalid"
+
 	ConsentUnknown Code = "carl.consent.unknown"
 
 	SecretInvalid  Code = "carl.secret.invalid"
@@ -174,6 +186,18 @@ var codes = []Entry{
 	{GateTierDenied, ExitDenied, "the feature needs a higher tier", "`carl entitlements show` says what is granted; `carl entitlements show --refresh` asks the platform again"},
 	{GateTierRemoteMismatch, ExitDenied, "config.yaml declares a tier that the platform's verified entitlements do not grant", "correct `tier` in config.yaml, or run `carl entitlements show --refresh` if the plan was changed"},
 	{GateUnknownFeature, ExitNotFound, "there is no feature of that name", "run `carl gate list`"},
+
+	{ConstitutionInvalid, ExitUsage, "the constitution is not valid, or a part of it can never apply", "run `carl fsm check FILE`, and mend every line that it names"},
+	{ActionInvalid, ExitUsage, "the action is not valid; nothing was decided or recorded", "see its form in `carl fsm evaluate --help`"},
+	{ConstitutionNotAdopted, ExitDenied, "no constitution was adopted, or another one than the ledger's last decision was made by", "run `carl fsm adopt FILE`"},
+	{ConstitutionDenied, ExitDenied, "the constitution denies the action; the decision stands in the ledger", "run `carl fsm show` for the rule that is named; to change it, mend the file and run `carl fsm adopt FILE`"},
+	{ConstitutionEscalated, ExitDenied, "the constitution leaves the action to a person; the decision stands in the ledger", "ask whoever answers for it; `carl fsm show` has the rule that is named"},
+	{ForwardFailed, ExitFailed, "a block stands in the ledger, and did not reach its destination or is another one there", "run `carl ledger verify`, then `carl ledger replay`"},
+
+	{LedgerTampered, ExitTrust, "the ledger is not what its signed head says; nothing was appended, and nothing was healed", "run `carl ledger verify`, which names the block; `carl ledger recover` goes on after a loss that you confirm"},
+	{LedgerFailed, ExitFailed, "the ledger could not be read or written; what was not acknowledged does not count", "check space, owner and mode of the home, then run `carl ledger verify`"},
+	{LedgerNotFound, ExitNotFound, "there is no ledger yet, or no such block in it", "run `carl ledger verify` for the blocks that are kept; `carl fsm adopt FILE` begins a ledger"},
+	{LedgerKeyInvalid, ExitTrust, "the key that signs the ledger is missing, damaged, or not the one that signed it so far", "restore keys/ledger.key from a copy; `carl ledger key` prints its public half"},
 
 	{ConsentUnknown, ExitUsage, "no such thing to consent to", "the only one is `telemetry`"},
 

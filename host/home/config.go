@@ -62,6 +62,9 @@ type Camp struct {
 	// Paths are the calls whose path differs from the platform's own, by the
 	// names jwks, entitlements, signals, ledger_append, runs and resonants.
 	Paths map[string]string
+	// ReceiptKey is the C2SP verifier key of the platform's receipts for blocks of
+	// the ledger; "" takes them unverified.
+	ReceiptKey string
 	// Proxy is a URL and CAFile an absolute path; "" for none.
 	Proxy, CAFile string
 }

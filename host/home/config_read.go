@@ -60,6 +60,7 @@ func (d configDecoder) camp(c *Config, n *yamltree.Node) {
 			c.Camp.URL, c.Camp.URLSource = url, c.File
 		}},
 		yamltree.Field{Name: "paths", Read: func(n *yamltree.Node) { c.Camp.Paths = d.campPaths(n) }},
+		yamltree.Field{Name: "receipt_key", Read: func(n *yamltree.Node) { c.Camp.ReceiptKey = d.verifierKey(n) }},
 		yamltree.Field{Name: "proxy", Read: func(n *yamltree.Node) { c.Camp.Proxy = d.proxy(n) }},
 		yamltree.Field{Name: "ca_file", Read: func(n *yamltree.Node) { c.Camp.CAFile = d.path(n) }},
 	)
@@ -264,6 +265,16 @@ func (d configDecoder) publicKey(n *yamltree.Node) string {
 	s := d.text(n)
 	if raw, err := base64.RawURLEncoding.Strict().DecodeString(s); d.Err() == nil && (err != nil || len(raw) != ed25519.PublicKeySize) {
 		d.Refuse(n.Pos, "not the member x of a public JWK: 43 characters of base64url")
+	}
+	return s
+}
+
+// verifierKey reads a C2SP verifier key: name+hash+key. Whether it is one is for
+// those to say who verify with it.
+func (d configDecoder) verifierKey(n *yamltree.Node) string {
+	s := d.text(n)
+	if d.Err() == nil && strings.Count(s, "+") < 2 {
+		d.Refuse(n.Pos, "not a verifier key of the form name+hash+key")
 	}
 	return s
 }

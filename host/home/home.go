@@ -39,18 +39,19 @@ import (
 
 // Paths is where every file of a home is. All are absolute.
 type Paths struct {
-	Dir          string // the home itself
-	Config       string // config.yaml, the operator's
-	Consent      string // consent.json
-	Credentials  string // credentials.json
-	Install      string // install.json
-	Secrets      string // secrets.json
-	Entitlements string // entitlements.json
-	JWKSPin      string // jwks_pin.json
-	Clock        string // clock.json
-	Witness      string // witness.json
-	Keys         string // keys/
-	LedgerKey    string // keys/ledger.key
+	Dir           string // the home itself
+	Config        string // config.yaml, the operator's
+	Consent       string // consent.json
+	Credentials   string // credentials.json
+	Install       string // install.json
+	Secrets       string // secrets.json
+	Entitlements  string // entitlements.json
+	JWKSPin       string // jwks_pin.json
+	Clock         string // clock.json
+	Witness       string // witness.json
+	Constitutions string // constitutions/, by digest
+	Keys          string // keys/
+	LedgerKey     string // keys/ledger.key
 	// Ledger is constitutional_ledger, to which the ledger's parts add their
 	// endings: .jsonl, .head, .edge, .lock, .<first>-<last>.jsonl.
 	Ledger         string
@@ -85,6 +86,7 @@ func PathsOf(dir string) Paths {
 		JWKSPin:        in("jwks_pin.json"),
 		Clock:          in("clock.json"),
 		Witness:        in("witness.json"),
+		Constitutions:  in("constitutions"),
 		Keys:           in("keys"),
 		LedgerKey:      in("keys", "ledger.key"),
 		Ledger:         in("constitutional_ledger"),

@@ -92,6 +92,12 @@ func (s *Spool) statePath(destination string) string {
 	return filepath.Join(s.dir, "state", destination)
 }
 
+// LedgerCursor is the path of the file that says how far a destination has the
+// ledger. It lies beside the states, under a name that no destination can bear.
+func (s *Spool) LedgerCursor(destination string) string {
+	return s.statePath(destination) + ".ledger"
+}
+
 // State returns the saved state of a destination, or a new one, at the
 // beginning of the spool, when none is there or it is damaged (then it is
 // moved aside). A state written by a later carl is carl.home.too_new.

@@ -112,17 +112,19 @@ func Resume(ctx context.Context, o Options, name string) error {
 	if _, err := o.find(name); err != nil {
 		return err
 	}
-	return o.resume(ctx, func(d *Destination, _ *spool.State) bool { return d.Name == name })
+	return o.resume(ctx, func(d *Destination, _ string) bool { return d.Name == name })
 }
 
 // LoggedIn takes back the pauses that a login mends, see [Destination.Login].
 func LoggedIn(ctx context.Context, o Options) error {
-	return o.resume(ctx, func(d *Destination, st *spool.State) bool {
-		return d.Login && st.Paused && fault.Code(st.Code) == fault.SyncUnauthorized
+	return o.resume(ctx, func(d *Destination, pausedFor string) bool {
+		return d.Login && fault.Code(pausedFor) == fault.SyncUnauthorized
 	})
 }
 
-func (o *Options) resume(ctx context.Context, match func(*Destination, *spool.State) bool) error {
+// resume takes back the pauses and the back-offs that match says so of; it is
+// told the code of a pause.
+func (o *Options) resume(ctx context.Context, match func(d *Destination, pausedFor string) bool) error {
 	lock, err := lock(ctx, o.Lock)
 	if err != nil {
 		return err
@@ -130,11 +132,15 @@ func (o *Options) resume(ctx context.Context, match func(*Destination, *spool.St
 	defer lock.Unlock()
 	for i := range o.Destinations {
 		d := &o.Destinations[i]
+		err := o.resumeBlocks(d, func(c *blockCursor) bool { return match(d, code(c.Paused, c.Code)) })
+		if err != nil {
+			return err
+		}
 		st, err := o.Spool.State(d.Name)
 		if err != nil {
 			return err
 		}
-		if !match(d, st) || !st.Paused && (st.Attempts == 0 || st.Hint == askedToWait) {
+		if !match(d, code(st.Paused, st.Code)) || !st.Paused && (st.Attempts == 0 || st.Hint == askedToWait) {
 			continue
 		}
 		st.Paused, st.Attempts, st.NotBefore = false, 0, time.Time{}
@@ -144,6 +150,14 @@ func (o *Options) resume(ctx context.Context, match func(*Destination, *spool.St
 		}
 	}
 	return nil
+}
+
+// code is the code of a pause, "" where there is none.
+func code(paused bool, code string) string {
+	if paused {
+		return code
+	}
+	return ""
 }
 
 // Purge forgets what waits for destinations that can reach the network, what

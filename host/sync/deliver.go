@@ -30,6 +30,7 @@ const (
 	goOn       haltKind = iota
 	stopped             // ctx is done
 	withheld            // consent is gone
+	again               // something was stored, and the rest is to be tried at once
 	backingOff          // try again later
 	paused              // wait for the user
 )

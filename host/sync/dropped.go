@@ -27,7 +27,7 @@ func reportLosses(o *Options) error {
 		epoch = 0
 	}
 	// Nothing is spooled that nobody would receive.
-	if !slices.ContainsFunc(o.Destinations, func(d Destination) bool { return granted || !d.Network }) {
+	if !slices.ContainsFunc(o.Destinations, func(d Destination) bool { return !d.NoSignals && (granted || !d.Network) }) {
 		return nil
 	}
 	losses, err := o.Spool.Losses()

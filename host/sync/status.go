@@ -50,6 +50,8 @@ type DestinationStatus struct {
 	// Acknowledged counts the signals that the destination took since it is configured.
 	Acknowledged uint64
 	DeadLetters  int
+	// Ledger is about the blocks that it gets; nil where it gets none.
+	Ledger *LedgerStatus
 	// NotBefore is the earliest time at which a destination that is backing
 	// off is tried again; it may be past.
 	NotBefore time.Time
@@ -64,7 +66,7 @@ type TaskStatus struct {
 // Drained reports whether nothing is pending anywhere.
 func (r Report) Drained() bool {
 	for _, d := range r.Destinations {
-		if d.Pending > 0 {
+		if d.Pending > 0 || d.Ledger.Due() {
 			return false
 		}
 	}
@@ -98,7 +100,9 @@ func look(o *Options, unlocked bool) *view {
 	for i := range o.Destinations {
 		l := newLane(o, &o.Destinations[i])
 		v.lanes = append(v.lanes, l)
-		v.trouble.add(l.load(runMode{letters: true, readOnly: true, unlocked: unlocked}))
+		if !l.dest.NoSignals {
+			v.trouble.add(l.load(runMode{letters: true, readOnly: true, unlocked: unlocked}))
+		}
 	}
 	return v
 }
@@ -106,8 +110,17 @@ func look(o *Options, unlocked bool) *view {
 func (v *view) report(ctx context.Context) (Report, error) {
 	var report Report
 	for _, l := range v.lanes {
-		status, err := l.report(ctx)
-		v.trouble.add(err)
+		status := DestinationStatus{Name: l.dest.Name, State: OK}
+		if !l.dest.NoSignals {
+			var err error
+			status, err = l.report(ctx)
+			v.trouble.add(err)
+		}
+		if l.dest.Ledger && l.o.Ledger != nil {
+			var err error
+			status.Ledger, err = newBlockLane(l.o, l.dest).ledgerReport()
+			v.trouble.add(err)
+		}
 		report.Destinations = append(report.Destinations, status)
 	}
 	return report, v.trouble.join()

@@ -55,6 +55,7 @@ import (
 	"time"
 
 	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/ledger"
 	"carl.camp/carl/host/private"
 	"carl.camp/carl/host/redact"
 	"carl.camp/carl/host/spool"
@@ -84,6 +85,9 @@ type Forwarder interface {
 type Destination struct {
 	// Name is unique, and legal by [spool.ValidName].
 	Name string
+	// Ledger says that the destination gets the blocks of the ledger, NoSignals
+	// that it gets no signals.
+	Ledger, NoSignals bool
 	// Network says that the forwarder can reach the network, and so needs consent.
 	Network bool
 	// Settings is the JSON text that the forwarder is opened with.
@@ -93,6 +97,8 @@ type Destination struct {
 	// Load loads the plugins. It is called only when there is something to
 	// map or to send, at most once a Run; the Closer is closed at its end.
 	Load func(ctx context.Context) (Mapper, Forwarder, io.Closer, error)
+	// LoadForwarder loads the forwarder alone, for the ledger.
+	LoadForwarder func(ctx context.Context) (Forwarder, io.Closer, error)
 	// LoadMapper loads the mapper alone, for counting; may be nil.
 	LoadMapper func(ctx context.Context) (Mapper, io.Closer, error)
 }
@@ -119,6 +125,9 @@ type Options struct {
 	// Withheld and WithheldHint say why consent is not there, and what gives
 	// it; "" for the usual words.
 	Withheld, WithheldHint string
+
+	// Ledger is what destinations with Ledger get; nil for none.
+	Ledger *ledger.Ledger
 
 	Destinations []Destination
 	// Tasks run beside the destinations, under the same lock.
@@ -210,16 +219,29 @@ func run(ctx context.Context, o Options, mode runMode) (outcome, error) {
 	var trouble errorList
 	trouble.add(reportLosses(&o))
 
-	lanes := make([]*lane, len(o.Destinations))
+	var lanes []*lane
+	var blocks []*blockLane
 	places := make(chan struct{}, maxLanes)
 	var work gosync.WaitGroup
-	for i := range o.Destinations {
-		lanes[i] = newLane(&o, &o.Destinations[i])
+	start := func(run func(context.Context, runMode) error) {
 		work.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			trouble.add(lanes[i].run(ctx, mode))
+			trouble.add(run(ctx, mode))
 		})
+	}
+	for i := range o.Destinations {
+		d := &o.Destinations[i]
+		if !d.NoSignals {
+			l := newLane(&o, d)
+			lanes = append(lanes, l)
+			start(l.run)
+		}
+		if d.Ledger && o.Ledger != nil {
+			l := newBlockLane(&o, d)
+			blocks = append(blocks, l)
+			start(l.run)
+		}
 	}
 	done := outcome{tasks: make([]TaskStatus, len(o.Tasks))}
 	for i, task := range o.Tasks {
@@ -232,7 +254,14 @@ func run(ctx context.Context, o Options, mode runMode) (outcome, error) {
 	for _, l := range lanes {
 		done.worked = done.worked || l.worked
 	}
+	for _, l := range blocks {
+		done.worked = done.worked || l.worked
+	}
 	trouble.add(trim(&o))
+	if len(blocks) > 0 {
+		next, _ := Forwarded(o)
+		trouble.add(o.Ledger.TrimPending(next))
+	}
 	if mode.letters {
 		done.view = look(&o, false)
 	}
@@ -296,9 +325,11 @@ func lock(ctx context.Context, path string) (*private.FileLock, error) {
 
 // trim removes from the spool what every destination is done with.
 func trim(o *Options) error {
-	names := make([]string, len(o.Destinations))
-	for i, d := range o.Destinations {
-		names[i] = d.Name
+	var names []string
+	for _, d := range o.Destinations {
+		if !d.NoSignals {
+			names = append(names, d.Name)
+		}
 	}
 	_, err := o.Spool.Trim(names...)
 	return err

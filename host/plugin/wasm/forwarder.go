@@ -2,7 +2,9 @@ package wasm
 
 import (
 	"context"
+	"strings"
 	"sync"
+	"unicode"
 	"unsafe"
 
 	"carl.camp/carl/host/fault"
@@ -208,15 +210,23 @@ func liftOutcomes(l *lifter, ret uint32, events int) ([]world.Outcome, *world.Fa
 		o.Kind = world.OutcomeKind(l.variant("an outcome", at, outcomeCases))
 		switch o.Kind {
 		case world.Accepted:
-			o.Text = l.optStr("a receipt", at+4)
+			o.Text = receipt(l.optStr("a receipt", at+4))
 		case world.Duplicate:
 		default:
-			o.Text = l.str("the text of an outcome", at+4)
+			o.Text = cleanStr(l.str("the text of an outcome", at+4), maxMessage)
 		}
-		o.Text = cleanStr(o.Text, maxMessage)
 		if l.err != nil {
 			return nil, nil
 		}
 	}
 	return outcomes, nil
+}
+
+// receipt keeps a receipt as it is: it is signed, line ends and all. One that is
+// longer than any, or not made of lines of text, is none.
+func receipt(s string) string {
+	if len(s) > maxMessage || strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && unicode.IsControl(r) }) {
+		return ""
+	}
+	return s
 }

@@ -6,9 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	nethttp "net/http"
 	"net/http/httptest"
+	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -316,61 +320,145 @@ func TestUnsent(t *testing.T) {
 	}
 }
 
+// testKey is the public key of RFC 8032 §7.1, test 1.
+const testKey = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+
 func TestOpen(t *testing.T) {
-	for settings, want := range map[string]string{
-		`{"url":"https://carl.camp"}`:                             "https://carl.camp/api/axon/signals",
-		`{"url":"https://carl.camp/"}`:                            "https://carl.camp/api/axon/signals",
-		`{"url":"http://127.0.0.1:8080","signals_path":"/v2/in"}`: "http://127.0.0.1:8080/v2/in",
-		`{"url":"http://[::1]:80","signals_path":"/"}`:            "http://[::1]:80/",
-		``:                                      "",
-		`{}`:                                    "",
-		`[]`:                                    "",
-		`{"url":""}`:                            "",
-		`{"url":1}`:                             "",
-		`{"url":"carl.camp"}`:                   "",
-		`{"url":"ftp://carl.camp"}`:             "",
-		`{"url":"https://"}`:                    "",
-		`{"url":"https://a/b"}`:                 "",
-		`{"url":"https://u:p@a"}`:               "",
-		`{"url":"https://a?x"}`:                 "",
-		`{"url":"https://a\u0000"}`:             "",
-		`{"url":"https://a\r\nb"}`:              "",
-		`{"url":"https://a","x":1}`:             "",
-		`{"url":"https://a","url":"https://b"}`: "",
-		`{"url":"https://a","signals_path":"in"}`:        "",
-		`{"url":"https://a","signals_path":"//evil/in"}`: "",
-		`{"url":"https://a","signals_path":"/in?x=1"}`:   "",
-		`{"url":"https://a","signals_path":null}`:        "",
-		`{"url":"https://a","signals_path":"/a b"}`:      "",
+	const signals, ledger = "https://carl.camp/api/axon/signals", "https://carl.camp/api/ledger/append"
+	for settings, want := range map[string][3]string{
+		`{"url":"https://carl.camp"}`:                                {signals, ledger},
+		`{"url":"https://carl.camp/"}`:                               {signals, ledger},
+		`{"url":"http://127.0.0.1:8080","signals_path":"/v2/in"}`:    {"http://127.0.0.1:8080/v2/in", "http://127.0.0.1:8080/api/ledger/append"},
+		`{"url":"http://[::1]:80","signals_path":"/"}`:               {"http://[::1]:80/", "http://[::1]:80/api/ledger/append"},
+		`{"url":"https://carl.camp","ledger":"/v2/blocks"}`:          {signals, "https://carl.camp/v2/blocks"},
+		`{"url":"https://carl.camp","ledger_key":"` + testKey + `"}`: {signals, ledger, testKey},
+		`{"ledger_key":"-_` + strings.Repeat("A", 41) + `","ledger":"/","signals_path":"/s","url":"https://carl.camp"}`: {
+			"https://carl.camp/s", "https://carl.camp/", "-_" + strings.Repeat("A", 41)},
+		``:                                      {},
+		`{}`:                                    {},
+		`[]`:                                    {},
+		`{"url":""}`:                            {},
+		`{"url":1}`:                             {},
+		`{"url":"carl.camp"}`:                   {},
+		`{"url":"ftp://carl.camp"}`:             {},
+		`{"url":"https://"}`:                    {},
+		`{"url":"https://a/b"}`:                 {},
+		`{"url":"https://u:p@a"}`:               {},
+		`{"url":"https://a?x"}`:                 {},
+		`{"url":"https://a\u0000"}`:             {},
+		`{"url":"https://a\r\nb"}`:              {},
+		`{"url":"https://a","x":1}`:             {},
+		`{"url":"https://a","token":"x"}`:       {},
+		`{"url":"https://a","url":"https://b"}`: {},
+		`{"url":"https://a","signals_path":"in"}`:        {},
+		`{"url":"https://a","signals_path":"//evil/in"}`: {},
+		`{"url":"https://a","signals_path":"/in?x=1"}`:   {},
+		`{"url":"https://a","signals_path":null}`:        {},
+		`{"url":"https://a","signals_path":"/a b"}`:      {},
+
+		`{"url":"https://a","ledger":""}`:                                     {},
+		`{"url":"https://a","ledger":"in"}`:                                   {},
+		`{"url":"https://a","ledger":"//evil/in"}`:                            {},
+		`{"url":"https://a","ledger":"/in?x=1"}`:                              {},
+		`{"url":"https://a","ledger":"/in#x"}`:                                {},
+		`{"url":"https://a","ledger":"/\\in"}`:                                {},
+		`{"url":"https://a","ledger":"/a b"}`:                                 {},
+		`{"url":"https://a","ledger":"/\r\nX: y"}`:                            {},
+		`{"url":"https://a","ledger":"/ü"}`:                                   {},
+		`{"url":"https://a","ledger":null}`:                                   {},
+		`{"url":"https://a","ledger":["/in"]}`:                                {},
+		`{"url":"https://a","ledger":"/a","ledger":"/b"}`:                     {},
+		`{"url":"https://a","ledger_path":"/a"}`:                              {},
+		`{"url":"https://a","ledger_key":""}`:                                 {},
+		`{"url":"https://a","ledger_key":null}`:                               {},
+		`{"url":"https://a","ledger_key":{"x":"` + testKey + `"}}`:            {},
+		`{"url":"https://a","ledger_key":"` + testKey[:42] + `"}`:             {},
+		`{"url":"https://a","ledger_key":"` + testKey + `="}`:                 {},
+		`{"url":"https://a","ledger_key":"` + testKey + testKey + `"}`:        {},
+		`{"url":"https://a","ledger_key":"+` + testKey[1:] + `"}`:             {},
+		`{"url":"https://a","ledger_key":"/` + testKey[1:] + `"}`:             {},
+		`{"url":"https://a","ledger_key":"\n` + testKey[1:] + `"}`:            {},
+		`{"url":"https://a","ledger_key":"\u0000` + testKey[1:] + `"}`:        {},
+		`{"url":"https://a","ledger_key":"ü` + testKey[2:] + `"}`:             {},
+		`{"url":"https://a","ledger_key":"` + testKey[:42] + `p"}`:            {}, // the same bytes as with an o
+		`{"url":"https://a","ledger_key":"` + testKey[:42] + `="}`:            {},
+		`{"url":"https://a","ledger_key":"a","ledger_key":"` + testKey + `"}`: {},
 	} {
 		p := &platform{}
 		err := p.Open(settings)
-		if want == "" {
-			if f := failureOf(t, err); f.Kind != forwarder.Misconfigured {
-				t.Errorf("Open(%s) failed with %v", settings, f)
+		if got := [3]string{p.signalsURL, p.ledgerURL, p.ledgerKey}; got != want {
+			t.Errorf("Open(%s) posts to %q, want %q", settings, got, want)
+		}
+		if want[0] != "" {
+			if err != nil {
+				t.Errorf("Open(%s): %v", settings, err)
 			}
-			if _, err := p.Deliver(forwarder.Signals, events("a")); failureOf(t, err).Kind != forwarder.Misconfigured {
+			continue
+		}
+		if f := failureOf(t, err); f.Kind != forwarder.Misconfigured {
+			t.Errorf("Open(%s) failed with %v", settings, f)
+		}
+		for _, topic := range []forwarder.Topic{forwarder.Signals, forwarder.Ledger} {
+			if _, err := p.Deliver(topic, events("a")); failureOf(t, err).Kind != forwarder.Misconfigured {
 				t.Errorf("after Open(%s) Deliver gave %v", settings, err)
 			}
-		} else if err != nil || p.signalsURL != want {
-			t.Errorf("Open(%s): %v, posts to %q, want %q", settings, err, p.signalsURL, want)
 		}
 	}
 	// Settings that are refused do not leave those of before in force.
 	p := &platform{}
-	if err := p.Open(`{"url":"https://a"}`); err != nil {
+	if err := p.Open(`{"url":"https://a","ledger_key":"` + testKey + `"}`); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Open(`{"url":"nonsense"}`); err == nil || p.signalsURL != "" {
-		t.Errorf("after refused settings: %v, posts to %q", err, p.signalsURL)
+	if err := p.Open(`{"url":"nonsense"}`); err == nil || p.signalsURL != "" || p.ledgerURL != "" || p.ledgerKey != "" {
+		t.Errorf("after refused settings: %v, posts to %q and %q", err, p.signalsURL, p.ledgerURL)
 	}
 }
 
-func TestLedgerIsNotYetForwarded(t *testing.T) {
+// TestSchema holds the schema, by which carl and people write settings,
+// against what Open takes.
+func TestSchema(t *testing.T) {
+	text, err := os.ReadFile("settings.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Properties map[string]struct{ Pattern, Default string }
+	}
+	if err := json.Unmarshal(text, &schema); err != nil {
+		t.Fatal(err)
+	}
+	settings := map[string]string{"url": "https://a", "signals_path": defaultSignalsPath, "ledger": defaultLedgerPath, "ledger_key": testKey}
+	if got, want := slices.Sorted(maps.Keys(schema.Properties)), slices.Sorted(maps.Keys(settings)); !slices.Equal(got, want) {
+		t.Errorf("the schema knows %q, want %q", got, want)
+	}
+	for name, value := range settings {
+		p := schema.Properties[name]
+		if !regexp.MustCompile(p.Pattern).MatchString(value) {
+			t.Errorf("the schema does not take %q as %s", value, name)
+		}
+		if p.Default != "" && p.Default != value {
+			t.Errorf("the schema says that %s is %q by default, want %q", name, p.Default, value)
+		}
+	}
+	all, err := json.Marshal(settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := new(platform).Open(string(all)); err != nil {
+		t.Errorf("Open(%s): %v", all, err)
+	}
+	for _, key := range []string{"", testKey[1:], testKey + "A", testKey[:42] + "p", "+" + testKey[1:]} {
+		if regexp.MustCompile(schema.Properties["ledger_key"].Pattern).MatchString(key) {
+			t.Errorf("the schema takes %q as ledger_key", key)
+		}
+	}
+}
+
+func TestUnknownTopic(t *testing.T) {
 	p := connected(t, func(nethttp.ResponseWriter, *nethttp.Request) { t.Error("a request was sent") })
-	got, err := p.Deliver(forwarder.Ledger, events("a"))
-	if f := failureOf(t, err); got != nil || f.Kind != forwarder.Misconfigured || !strings.Contains(f.Message, "ledger yet") {
-		t.Errorf("the ledger's topic gave %v, %v", got, f)
+	got, err := p.Deliver(forwarder.Ledger+1, events("a"))
+	if f := failureOf(t, err); got != nil || f.Kind != forwarder.Misconfigured {
+		t.Errorf("an unknown topic gave %v, %v", got, f)
 	}
 }
 

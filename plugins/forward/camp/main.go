@@ -1,6 +1,6 @@
 // Command camp is carl's bundled forwarder to the platform: it posts signals
-// as CloudEvents batches and believes no answer that does not account for
-// what was sent.
+// as CloudEvents batches and the ledger block by block, and believes no answer
+// that does not account for what was sent.
 package main
 
 import (

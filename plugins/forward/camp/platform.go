@@ -11,6 +11,7 @@ import (
 
 const (
 	defaultSignalsPath = "/api/axon/signals"
+	defaultLedgerPath  = "/api/ledger/append"
 	batchType          = "application/cloudevents-batch+json"
 )
 
@@ -18,22 +19,25 @@ const (
 type platform struct {
 	send func(http.Request) (*http.Response, error)
 	now  func() time.Time
-	// signalsURL is "" until Open has accepted the settings.
-	signalsURL string
+	// signalsURL and ledgerURL are "" until Open has accepted the settings.
+	signalsURL, ledgerURL string
+	// ledgerKey is the public key that the ledger's blocks are sent with, or "".
+	ledgerKey string
 }
 
-// Open takes {"url", "signals_path"?}.
+// Open takes {"url", "signals_path"?, "ledger"?, "ledger_key"?}.
 func (p *platform) Open(settings string) error {
-	p.signalsURL = ""
+	p.signalsURL, p.ledgerURL, p.ledgerKey = "", "", ""
 	v, err := json.Parse(settings)
 	if err != nil {
 		return misconfigured("the settings are " + err.Error())
 	}
-	if err := v.Only("url", "signals_path"); err != nil {
+	known := [...]string{"url", "signals_path", "ledger", "ledger_key"}
+	if err := v.Only(known[:]...); err != nil {
 		return misconfigured("the settings: " + err.Error())
 	}
-	var found [2]json.Value
-	if err := v.Pick([]string{"url", "signals_path"}, found[:]); err != nil {
+	var found [len(known)]json.Value
+	if err := v.Pick(known[:], found[:]); err != nil {
 		return misconfigured("the settings: " + err.Error())
 	}
 	origin, ok := found[0].Str()
@@ -41,14 +45,29 @@ func (p *platform) Open(settings string) error {
 	if !ok || !isOrigin(origin) {
 		return misconfigured(`setting "url" must be the platform's origin, such as https://carl.camp`)
 	}
-	path := defaultSignalsPath
-	if found[1].Kind() != json.Absent {
-		if path, ok = found[1].Str(); !ok || !isPath(path) {
-			return misconfigured(`setting "signals_path" must be a path, such as ` + defaultSignalsPath)
-		}
+	signals, ok := path(found[1], defaultSignalsPath)
+	if !ok {
+		return misconfigured(`setting "signals_path" must be a path, such as ` + defaultSignalsPath)
 	}
-	p.signalsURL = origin + path
+	ledger, ok := path(found[2], defaultLedgerPath)
+	if !ok {
+		return misconfigured(`setting "ledger" must be a path, such as ` + defaultLedgerPath)
+	}
+	key, ok := found[3].Str()
+	if found[3].Kind() != json.Absent && !(ok && isKey(key)) {
+		return misconfigured(`setting "ledger_key" must be the ledger's public key, 32 bytes in base64url without padding`)
+	}
+	p.signalsURL, p.ledgerURL, p.ledgerKey = origin+signals, origin+ledger, key
 	return nil
+}
+
+// path is the path that a setting names, or otherwise where there is no setting.
+func path(v json.Value, otherwise string) (string, bool) {
+	if v.Kind() == json.Absent {
+		return otherwise, true
+	}
+	s, ok := v.Str()
+	return s, ok && isPath(s)
 }
 
 // isOrigin checks the form only: whether the host may be reached is for carl to say.
@@ -64,6 +83,24 @@ func isPath(s string) bool {
 	return strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//") && !strings.ContainsAny(s, "?#\\ ") && isVisible(s)
 }
 
+// isKey reports whether s is member x of an Ed25519 JWK (RFC 8037 §2): 32 bytes
+// in base64url without padding, in the one form that they have. Two bits of the
+// last digit stand for nothing, and are 0.
+func isKey(s string) bool {
+	const digits, last = 43, "AEIMQUYcgkosw048"
+	if len(s) != digits || strings.IndexByte(last, s[digits-1]) < 0 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
 func isVisible(s string) bool {
 	for _, c := range []byte(s) {
 		if c <= ' ' || c >= 0x7f {
@@ -73,15 +110,17 @@ func isVisible(s string) bool {
 	return true
 }
 
-// Deliver posts one batch. The ledger's call is not made yet.
+// Deliver posts signals as one batch, and the ledger's blocks one by one.
 func (p *platform) Deliver(topic forwarder.Topic, events []forwarder.Event) ([]forwarder.Outcome, error) {
 	switch {
 	case p.signalsURL == "":
 		return nil, misconfigured("nothing is delivered before the settings were accepted")
 	case topic == forwarder.Signals:
 		return p.deliverSignals(events)
+	case topic == forwarder.Ledger:
+		return p.deliverLedger(events)
 	}
-	return nil, misconfigured("this version of carl.camp/forward/camp does not forward the ledger yet; the blocks stay where they are")
+	return nil, misconfigured("this version of carl.camp/forward/camp knows signals and the ledger, and no other topic")
 }
 
 func (p *platform) deliverSignals(events []forwarder.Event) ([]forwarder.Outcome, error) {

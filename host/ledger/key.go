@@ -1,0 +1,179 @@
+package ledger
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/private"
+)
+
+const (
+	// maxKeyFile bounds the key file; with all its previous keys it has a few kilobytes.
+	maxKeyFile = 64 << 10
+	// maxKeysEver bounds how many keys a ledger can have had.
+	maxKeysEver = 512
+)
+
+// keyFile is keys/ledger.key.
+type keyFile struct {
+	V      int       `json:"v"`
+	Seed   string    `json:"seed"`
+	MadeAt time.Time `json:"made_at"`
+	// Previous are the public keys that signed before this one, the oldest first.
+	Previous []string `json:"previous,omitzero"`
+}
+
+// keys are the key that signs and the public keys of all blocks.
+type keys struct {
+	private ed25519.PrivateKey
+	id      string
+	public  map[string]ed25519.PublicKey
+	file    keyFile
+}
+
+// keyID is the JWK thumbprint of a public key (RFC 7638, RFC 8037).
+func keyID(public ed25519.PublicKey) string {
+	sum := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}`))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// loadKeys reads the key file; nil where there is none.
+func (l *Ledger) loadKeys() (*keys, error) {
+	data, err := private.ReadFileOn(l.fs, l.paths.Key, maxKeyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	k := new(keys)
+	if err := private.ParseJSON(data, &k.file); err != nil {
+		var later *private.TooNewError
+		if errors.As(err, &later) {
+			return nil, fault.New(fault.HomeTooNew, "%s: %w", l.paths.Key, err).WithHint("%s", later.Use)
+		}
+		return nil, keyInvalid(l.paths.Key)
+	}
+	seed, err := base64.RawURLEncoding.Strict().DecodeString(k.file.Seed)
+	if err != nil || len(seed) != ed25519.SeedSize || len(k.file.Previous) > maxKeysEver {
+		return nil, keyInvalid(l.paths.Key)
+	}
+	k.private = ed25519.NewKeyFromSeed(seed)
+	public := k.private.Public().(ed25519.PublicKey)
+	k.id = keyID(public)
+	k.public = map[string]ed25519.PublicKey{k.id: public}
+	for _, x := range k.file.Previous {
+		raw, err := base64.RawURLEncoding.Strict().DecodeString(x)
+		if err != nil || len(raw) != ed25519.PublicKeySize {
+			return nil, keyInvalid(l.paths.Key)
+		}
+		k.public[keyID(raw)] = raw
+	}
+	return k, nil
+}
+
+func keyInvalid(path string) error {
+	return fault.New(fault.LedgerKeyInvalid, "ledger: %s is damaged", path).
+		WithKept("it was left as it is, and nothing was signed").
+		WithHint("restore %s from a copy; without it no block can follow those that it signed", path)
+}
+
+// makeKeys makes the first key.
+func (l *Ledger) makeKeys() (*keys, error) {
+	seed := make([]byte, ed25519.SeedSize)
+	rand.Read(seed) // never fails: see crypto/rand
+	if err := l.writeKeys(&keyFile{V: 1, Seed: base64.RawURLEncoding.EncodeToString(seed), MadeAt: l.now().Truncate(time.Second)}); err != nil {
+		return nil, err
+	}
+	return l.loadKeys()
+}
+
+func (l *Ledger) writeKeys(f *keyFile) error {
+	if err := private.MkdirAllOn(l.fs, filepath.Dir(l.paths.Key)); err != nil {
+		return err
+	}
+	data, err := private.FormatJSON(f)
+	if err != nil {
+		return err
+	}
+	return private.WriteFileOn(l.fs, l.paths.Key, data)
+}
+
+// origin is the name of a ledger's checkpoints, and of the key that signs them.
+func origin(ledgerID string) string { return "carl.camp/ledger/" + ledgerID }
+
+// signer signs notes with the ledger's key: a C2SP signed note with an Ed25519
+// key of algorithm 1.
+type signer struct {
+	name string
+	hash uint32
+	key  ed25519.PrivateKey
+}
+
+func newSigner(name string, key ed25519.PrivateKey) *signer {
+	return &signer{name, noteKeyHash(name, key.Public().(ed25519.PublicKey)), key}
+}
+
+func (s *signer) Name() string                    { return s.name }
+func (s *signer) KeyHash() uint32                 { return s.hash }
+func (s *signer) Sign(msg []byte) ([]byte, error) { return ed25519.Sign(s.key, msg), nil }
+
+// noteKeyHash is the first four bytes of SHA-256(name ‖ 0x0A ‖ 0x01 ‖ key).
+func noteKeyHash(name string, public ed25519.PublicKey) uint32 {
+	sum := sha256.Sum256(append([]byte(name+"\n\x01"), public...))
+	return binary.BigEndian.Uint32(sum[:])
+}
+
+// VerifierKey is a public key of a ledger in the form of C2SP signed notes.
+func VerifierKey(ledgerID string, public ed25519.PublicKey) string {
+	vkey, err := note.NewEd25519VerifierKey(origin(ledgerID), public)
+	if err != nil {
+		// The name is hex behind a constant, and the key has its length.
+		panic("ledger: " + err.Error())
+	}
+	return vkey
+}
+
+// PublicKey is the member x of the JWK of the key that signs, "" before the first
+// block and where the key cannot be read.
+func (l *Ledger) PublicKey() string {
+	k, err := l.loadKeys()
+	if err != nil || k == nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(k.private.Public().(ed25519.PublicKey))
+}
+
+// Key is the public key that a ledger signs with.
+type Key struct {
+	LedgerID string
+	// ID is the JWK thumbprint, X the member x of the JWK, VerifierKey the form of
+	// C2SP signed notes.
+	ID, X, VerifierKey string
+}
+
+// Key returns the public key that signs. The error is carl.ledger.not_found
+// before the first block.
+func (l *Ledger) Key() (*Key, error) {
+	v, err := l.view()
+	if err != nil {
+		return nil, err
+	}
+	defer v.close()
+	if v.keys == nil || v.head == nil {
+		return nil, fault.New(fault.LedgerNotFound, "ledger: there is no key yet: nothing was recorded").
+			WithHint("`carl fsm adopt FILE` makes the key and the first block")
+	}
+	public := v.keys.private.Public().(ed25519.PublicKey)
+	return &Key{v.head.ledgerID, v.keys.id, base64.RawURLEncoding.EncodeToString(public), VerifierKey(v.head.ledgerID, public)}, nil
+}

@@ -1,0 +1,144 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/hex"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"golang.org/x/mod/sumdb/note"
+
+	"carl.camp/carl/host/private"
+)
+
+// maxReceipts bounds the file of receipts. Beyond it the older half goes: what
+// matters of receipts is the last ones, which a rollback contradicts.
+const maxReceipts = 10 << 20
+
+// Receipt is what a remote answered when it stored a block.
+type Receipt struct {
+	Seq         uint64 `json:"seq"`
+	Destination string `json:"destination"`
+	// Note is a C2SP signed note, as it came.
+	Note string `json:"receipt"`
+}
+
+// SaveReceipts keeps receipts, a line each, on disk when it returns.
+func (l *Ledger) SaveReceipts(receipts []Receipt) error {
+	if len(receipts) == 0 {
+		return nil
+	}
+	var lines []byte
+	for _, r := range receipts {
+		line, err := json.Marshal(r)
+		if err != nil {
+			return failed("write", l.paths.Receipts, err)
+		}
+		lines = append(append(lines, line...), '\n')
+	}
+	f, err := l.fs.OpenFile(l.paths.Receipts, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return failed("open", l.paths.Receipts, err)
+	}
+	defer f.Close()
+	data, err := readAll(f)
+	if err != nil {
+		return failed("read", l.paths.Receipts, err)
+	}
+	whole := data[:bytes.LastIndexByte(data, '\n')+1] // without a torn end
+	if len(whole)+len(lines) > maxReceipts {
+		half := whole[len(whole)/2:]
+		half = half[bytes.IndexByte(half, '\n')+1:]
+		return private.WriteFileOn(l.fs, l.paths.Receipts, append(bytes.Clone(half), lines...))
+	}
+	if _, err := f.WriteAt(lines, int64(len(whole))); err != nil {
+		f.Truncate(int64(len(whole)))
+		return failed("write", l.paths.Receipts, err)
+	}
+	if err := f.Sync(); err != nil {
+		return failed("flush", l.paths.Receipts, err)
+	}
+	return nil
+}
+
+// attested is what a receipt says.
+type attested struct {
+	ledgerID string
+	seq      uint64
+	hash     Hash
+}
+
+// parseReceipt reads the text of a receipt:
+//
+//	carl-receipt/v1
+//	ledger_id <32 hex>
+//	seq <number>
+//	block_hash <64 hex>
+//	time <RFC 3339>
+//
+// With a verifier the signature must be its; without one the note is taken as it
+// was kept.
+func parseReceipt(text string, verifier note.Verifier) (a attested, ok bool) {
+	body, _, found := strings.Cut(text, "\n\n")
+	if !found {
+		return a, false
+	}
+	if verifier != nil {
+		n, err := note.Open([]byte(text), note.VerifierList(verifier))
+		if err != nil {
+			return a, false
+		}
+		body = strings.TrimSuffix(n.Text, "\n")
+	}
+	lines := strings.Split(body, "\n")
+	if len(lines) != 5 || lines[0] != "carl-receipt/v1" {
+		return a, false
+	}
+	var values [4]string
+	for i, name := range []string{"ledger_id ", "seq ", "block_hash ", "time "} {
+		if values[i], ok = strings.CutPrefix(lines[i+1], name); !ok {
+			return a, false
+		}
+	}
+	seq, err := strconv.ParseUint(values[1], 10, 64)
+	if err != nil || strconv.FormatUint(seq, 10) != values[1] || !isLedgerID(values[0]) {
+		return a, false
+	}
+	a.ledgerID, a.seq = values[0], seq
+	if raw, err := hex.DecodeString(values[2]); err != nil || copy(a.hash[:], raw) != len(a.hash) || len(raw) != len(a.hash) {
+		return a, false
+	}
+	_, err = time.Parse(time.RFC3339, values[3])
+	return a, err == nil
+}
+
+// receipts are what remotes attested, by number.
+func (l *Ledger) receipts() (map[uint64][]attested, error) {
+	data, err := private.ReadFileOn(l.fs, l.paths.Receipts, 2*maxReceipts)
+	if notThere(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var verifier note.Verifier
+	if l.receiptKey != "" {
+		if verifier, err = note.NewVerifier(l.receiptKey); err != nil {
+			return nil, failed("read", "the key of receipts", err)
+		}
+	}
+	all := map[uint64][]attested{}
+	for line := range bytes.Lines(data) {
+		var r Receipt
+		if json.Unmarshal(line, &r) != nil {
+			continue // a torn end
+		}
+		if a, ok := parseReceipt(r.Note, verifier); ok && a.seq == r.Seq {
+			all[a.seq] = append(all[a.seq], a)
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,612 @@
+package ledger
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/private"
+)
+
+// tail is all that the next block depends on. It is used under the lock.
+type tail struct {
+	keys     *keys
+	ledgerID string
+	edge     edge // of all blocks
+	prev     Hash
+	last     time.Time
+	seg      uint64
+
+	constitution, stateName string
+
+	file     private.File // the open file; nil before the first block
+	bytes    int64        // of it that are blocks
+	headSize uint64       // what the head says
+}
+
+func (t *tail) empty() bool { return t.file == nil }
+
+func (t *tail) close() {
+	if t.file != nil {
+		t.file.Close()
+		t.file = nil
+	}
+}
+
+func (t *tail) state() State {
+	s := State{LedgerID: t.ledgerID, Size: t.edge.size, Constitution: t.constitution, State: t.stateName}
+	if t.edge.size > 0 {
+		s.Root = t.edge.root()
+	}
+	return s
+}
+
+// next makes the block that follows.
+func (t *tail) next(e Entry, now time.Time) (b *Block, line []byte, hash Hash) {
+	if now.Before(t.last) {
+		now = t.last
+	}
+	b = &Block{LedgerID: t.ledgerID, Seq: t.edge.size, Seg: t.seg, Time: now, KeyID: t.keys.id, Prev: t.prev}
+	e.fill(b)
+	line, hash = b.sign(t.keys.private)
+	return b, line, hash
+}
+
+// push takes a block for the last one.
+func (t *tail) push(b *Block, hash Hash) {
+	t.edge.push(hash)
+	t.prev, t.last, t.seg = hash, b.Time, b.Seg
+	switch {
+	case b.Segment != nil:
+		t.constitution, t.stateName = b.Segment.Constitution, b.Segment.State
+	case b.Constitution != nil:
+		t.constitution = b.Constitution.Digest
+	case b.Decision != nil:
+		t.stateName = b.Decision.To
+	}
+}
+
+// load reads the tail, or takes what this process left if nobody came since.
+func (l *Ledger) load() (*tail, error) {
+	if t := l.tail; t != nil {
+		if l.unchanged(t) {
+			return t, nil
+		}
+		t.close()
+		l.tail = nil
+	}
+	k, err := l.loadKeys()
+	if err != nil {
+		return nil, err
+	}
+	archives, err := l.archives()
+	if err != nil {
+		return nil, err
+	}
+	f, err := l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0)
+	switch {
+	case err == nil:
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, failed("open", l.paths.active(), err)
+	case len(archives) > 0:
+		return l.resumeRotation(k, archives)
+	default:
+		return l.begin(k)
+	}
+	if k == nil {
+		f.Close()
+		return nil, fault.New(fault.LedgerKeyInvalid, "ledger: %s is missing, and %s has blocks that it signed", l.paths.Key, l.paths.active()).
+			WithKept("nothing was recorded").WithHint("restore %s from a copy; without it no block can follow", l.paths.Key)
+	}
+	if _, err := l.fs.Lstat(l.paths.unsynced()); err == nil {
+		if f, err = l.rewrite(f); err != nil {
+			return nil, err
+		}
+	}
+	t := &tail{keys: k, file: f}
+	if err := l.readTail(t); err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// unchanged reports whether the files are those that this process left: the
+// head, which every commit replaces, and the length of the open file.
+func (l *Ledger) unchanged(t *tail) bool {
+	if t.file == nil {
+		return false
+	}
+	info, err := l.fs.Lstat(l.paths.active())
+	if err != nil || info.Size() != t.bytes || !info.Mode().IsRegular() {
+		return false
+	}
+	head, err := private.ReadFileOn(l.fs, l.paths.head(), maxHead)
+	return err == nil && t.headSize == t.edge.size && bytes.Equal(head, formatHead(t.ledgerID, &t.edge, t.keys.private))
+}
+
+// begin starts a ledger where nothing is. The key is made once there is
+// something to sign.
+func (l *Ledger) begin(k *keys) (*tail, error) {
+	if _, err := l.fs.Lstat(l.paths.head()); err == nil {
+		return nil, tampered("%s is there, and no block is", l.paths.head())
+	}
+	return &tail{keys: k, ledgerID: newLedgerID()}, nil
+}
+
+// readTail reads the open file's first block, and those at its end that matter:
+// the last one that the head covers, and what lies beyond.
+func (l *Ledger) readTail(t *tail) error {
+	h, err := l.readHead(t.keys)
+	if err != nil {
+		return err
+	}
+	info, err := t.file.Stat()
+	if err != nil {
+		return failed("read", l.paths.active(), err)
+	}
+	start := make([]byte, min(info.Size(), maxLine+1))
+	if _, err := t.file.ReadAt(start, 0); err != nil && err != io.EOF {
+		return failed("read", l.paths.active(), err)
+	}
+	r := &scan{keys: t.keys, path: l.paths.active()}
+	opener, err := r.opener(start)
+	if err != nil {
+		return err
+	}
+	t.ledgerID, t.seg = opener.LedgerID, opener.Seg
+	r.first = opener.Seq
+	t.edge = edge{opener.Segment.Size, slices.Clone(opener.Segment.Tree)}
+	if h == nil {
+		if err := l.firstHead(t, r, info.Size()); err != nil {
+			return err
+		}
+		h = &head{ledgerID: t.ledgerID}
+	}
+	if h.ledgerID != t.ledgerID {
+		return tampered("%s is another ledger's", l.paths.head())
+	}
+	t.headSize = h.size
+	from, data, err := l.lastBlocks(t, r, h, info.Size())
+	if err != nil {
+		return err
+	}
+	good, err := r.replay(t, data, h)
+	if err != nil {
+		return err
+	}
+	if good < len(data) {
+		if err := l.cut(t, data[good:], from+int64(good)); err != nil {
+			return err
+		}
+	}
+	t.bytes = from + int64(good)
+	return nil
+}
+
+// firstHead makes sure that a missing head is one that was never written: the
+// first one is durable before a second block is.
+func (l *Ledger) firstHead(t *tail, r *scan, size int64) error {
+	data, err := readAll(t.file)
+	if err != nil {
+		return failed("read", l.paths.active(), err)
+	}
+	_, rest, _ := bytes.Cut(data[:min(int64(len(data)), size)], []byte("\n"))
+	if line, _, ended := bytes.Cut(rest, []byte("\n")); r.first == 0 && !ended && len(line) == 0 {
+		return nil
+	}
+	return tampered("%s is missing, and %s has more than the block that opens it", l.paths.head(), l.paths.active())
+}
+
+// tailChunk is what is read from the end of the open file at first; it holds
+// some hundred blocks.
+const tailChunk = 256 << 10
+
+// lastBlocks sets the tail to the last block that the head covers, told by the
+// cached edge from the end of the file alone, and returns what lies behind it.
+// Where that does not work out, the tail stays at the first block, and the whole
+// file is returned.
+func (l *Ledger) lastBlocks(t *tail, r *scan, h *head, size int64) (from int64, data []byte, err error) {
+	if e, ok := l.readEdge(h); ok && h.size > r.first {
+		for chunk := int64(tailChunk); ; chunk *= 4 {
+			from = max(0, size-chunk)
+			data = make([]byte, size-from)
+			if _, err := t.file.ReadAt(data, from); err != nil && err != io.EOF {
+				return 0, nil, failed("read", l.paths.active(), err)
+			}
+			if at, ok := r.covered(t, data, e); ok {
+				return from + int64(at), data[at:], nil
+			}
+			if from == 0 {
+				break
+			}
+		}
+	}
+	data, err = readAll(t.file)
+	if err != nil {
+		return 0, nil, failed("read", l.paths.active(), err)
+	}
+	return 0, data, nil
+}
+
+// scan reads the lines of one file.
+type scan struct {
+	keys  *keys
+	path  string
+	first uint64 // the first block of the file
+}
+
+// opener reads the first block of a file.
+func (r *scan) opener(data []byte) (*Block, error) {
+	line, _, ok := bytes.Cut(data, []byte("\n"))
+	if ok {
+		if b, unsigned, good := parse(line); good && b.Segment != nil && b.Segment.Size == b.Seq && b.opens() && r.signed(b, unsigned) {
+			if e := (edge{b.Segment.Size, b.Segment.Tree}); e.fits() && isLedgerID(b.LedgerID) {
+				return b, nil
+			}
+		}
+	}
+	return nil, tampered("the first block of %s is not one", r.path)
+}
+
+// covered looks in the end of a file for the last block that e covers, goes back
+// to the last that says which constitution and which state hold, and sets the
+// tail by them. It returns where the block after it begins.
+func (r *scan) covered(t *tail, data []byte, e edge) (at int, ok bool) {
+	var constitution, stateName *string
+	end := bytes.LastIndexByte(data, '\n') + 1
+	for end > 0 {
+		begin := bytes.LastIndexByte(data[:end-1], '\n') + 1
+		b, unsigned, good := parse(data[begin : end-1])
+		next := end
+		end = begin
+		if !good || b.Seq >= e.size {
+			if at != 0 {
+				return 0, false
+			}
+			continue // beyond the head, or torn
+		}
+		if at == 0 {
+			if b.Seq+1 != e.size || !r.signed(b, unsigned) || b.LedgerID != t.ledgerID || b.Seg != t.seg {
+				return 0, false
+			}
+			at = next
+			t.prev, t.last = hashBlock(unsigned, b.Sig[:]), b.Time
+		}
+		switch {
+		case b.Segment != nil:
+			constitution, stateName = or(constitution, b.Segment.Constitution), or(stateName, b.Segment.State)
+		case b.Decision != nil:
+			stateName = or(stateName, b.Decision.To)
+		case b.Constitution != nil:
+			constitution = or(constitution, b.Constitution.Digest)
+		}
+		if constitution != nil && stateName != nil {
+			t.edge, t.constitution, t.stateName = e, *constitution, *stateName
+			return at, true
+		}
+	}
+	return 0, false
+}
+
+// or keeps what was found first.
+func or(found *string, s string) *string {
+	if found == nil {
+		return &s
+	}
+	return found
+}
+
+func (r *scan) signed(b *Block, unsigned []byte) bool {
+	key, ok := r.keys.public[b.KeyID]
+	return ok && verified(unsigned, b.Sig[:], key)
+}
+
+// replay goes over the blocks of a file, and returns how many bytes of it are
+// blocks that count. Below the head every block must be there; beyond it the
+// first that is none ends them. Signatures are checked beyond the head and of
+// the last block: the head is signed, and covers the others.
+func (r *scan) replay(t *tail, data []byte, h *head) (good int, err error) {
+	for good < len(data) {
+		line, _, ended := bytes.Cut(data[good:], []byte("\n"))
+		covered := t.edge.size < h.size
+		b, unsigned, ok := (*Block)(nil), []byte(nil), false
+		if ended {
+			b, unsigned, ok = parse(line)
+		}
+		last := covered && t.edge.size+1 == h.size
+		if ok {
+			ok = r.follows(t, b) && (covered && !last || r.signed(b, unsigned))
+		}
+		if !ok {
+			if covered {
+				return 0, tampered("block %d of %s is not what the chain calls for", t.edge.size, r.path)
+			}
+			break
+		}
+		t.push(b, hashBlock(unsigned, b.Sig[:]))
+		good += len(line) + 1
+		if last {
+			if root := t.edge.root(); root != h.root {
+				return 0, tampered("the %d blocks up to %s are not those of the checkpoint", h.size, r.path)
+			}
+		}
+	}
+	if t.edge.size < h.size {
+		return 0, tampered("%s ends with block %d, and the checkpoint has %d blocks", r.path, t.edge.size-1, h.size)
+	}
+	return good, nil
+}
+
+// follows reports whether a block is the next one of the chain.
+func (r *scan) follows(t *tail, b *Block) bool {
+	ok := b.LedgerID == t.ledgerID && b.Seq == t.edge.size && b.Seg == t.seg && !b.Time.Before(t.last)
+	if b.Seq == r.first {
+		// The opener stands for the blocks before it, which are in other files.
+		return ok && b.Segment != nil && (r.first > 0 || b.Prev == Hash{})
+	}
+	return ok && b.Prev == t.prev && b.Segment == nil
+}
+
+// cut saves a torn end aside and cuts it off.
+func (l *Ledger) cut(t *tail, torn []byte, good int64) error {
+	aside := l.paths.Base + ".torn-" + l.now().Format("20060102T150405.000000Z") + ".jsonl"
+	if err := private.WriteFileOn(l.fs, aside, torn); err != nil {
+		return err
+	}
+	if err := t.file.Truncate(good); err != nil {
+		return failed("cut the torn end of", l.paths.active(), err)
+	}
+	return nil
+}
+
+// readAll reads a file that is open.
+func readAll(f private.File) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > 4*maxSegment {
+		return nil, fmt.Errorf("it is %d bytes long, which no file of a ledger is", info.Size())
+	}
+	data := make([]byte, info.Size())
+	n, err := f.ReadAt(data, 0)
+	if err == io.EOF {
+		err = nil
+	}
+	return data[:n], err
+}
+
+// markUnsynced notes that the open file's bytes may not be on disk. Where even
+// that fails, there is no more to be done.
+func (l *Ledger) markUnsynced() {
+	if f, err := l.fs.OpenFile(l.paths.unsynced(), os.O_WRONLY|os.O_CREATE, 0o600); err == nil {
+		f.Close()
+	}
+}
+
+// rewrite puts the open file's content into a new file of its name: the old one
+// is never flushed again, since that could succeed without its bytes being there.
+func (l *Ledger) rewrite(f private.File) (private.File, error) {
+	data, err := readAll(f)
+	f.Close()
+	if err == nil {
+		err = private.WriteFileOn(l.fs, l.paths.active(), data)
+	}
+	if err == nil {
+		err = l.fs.Remove(l.paths.unsynced())
+	}
+	if err == nil {
+		f, err = l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0)
+	}
+	if err != nil {
+		return nil, failed("rewrite", l.paths.active(), err)
+	}
+	return f, nil
+}
+
+// archive is a closed file.
+type archive struct {
+	path        string
+	first, last uint64
+}
+
+// archives lists the closed files in the order of their blocks.
+func (l *Ledger) archives() ([]archive, error) {
+	entries, err := l.fs.ReadDir(filepath.Dir(l.paths.Base))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, failed("list", filepath.Dir(l.paths.Base), err)
+	}
+	var list []archive
+	for _, e := range entries {
+		middle, ok := strings.CutPrefix(e.Name(), filepath.Base(l.paths.Base)+".")
+		if ok {
+			middle, ok = strings.CutSuffix(middle, ".jsonl")
+		}
+		from, to, dash := strings.Cut(middle, "-")
+		first, err1 := strconv.ParseUint(from, 10, 64)
+		last, err2 := strconv.ParseUint(to, 10, 64)
+		if ok && dash && err1 == nil && err2 == nil && archiveName(l.paths.Base, first, last) == filepath.Join(filepath.Dir(l.paths.Base), e.Name()) {
+			list = append(list, archive{archiveName(l.paths.Base, first, last), first, last})
+		}
+	}
+	slices.SortFunc(list, func(a, b archive) int { return int(int64(a.first) - int64(b.first)) })
+	return list, nil
+}
+
+func archiveName(base string, first, last uint64) string {
+	return base + "." + strconv.FormatUint(first, 10) + "-" + strconv.FormatUint(last, 10) + ".jsonl"
+}
+
+// openSegment closes the open file and begins the next. The tail stands behind
+// the new file's first block then.
+func (l *Ledger) openSegment(t *tail) error {
+	var previous *Previous
+	if t.keys == nil {
+		var err error
+		if t.keys, err = l.makeKeys(); err != nil {
+			return err
+		}
+	}
+	if !t.empty() {
+		data, err := readAll(t.file)
+		if err != nil {
+			return failed("read", l.paths.active(), err)
+		}
+		t.close()
+		opener, err := (&scan{keys: t.keys, path: l.paths.active()}).opener(data)
+		if err != nil {
+			return err
+		}
+		previous = &Previous{First: opener.Seq, Last: t.edge.size - 1, SHA256: sha256.Sum256(data)}
+		to := archiveName(l.paths.Base, previous.First, previous.Last)
+		if err := l.fs.Rename(l.paths.active(), to); err != nil {
+			return failed("close", l.paths.active(), err)
+		}
+		if err := l.fs.SyncDir(filepath.Dir(to)); err != nil {
+			return failed("close", l.paths.active(), err)
+		}
+		t.seg++
+	}
+	return l.beginFile(t, previous)
+}
+
+// beginFile makes the open file with its first block.
+func (l *Ledger) beginFile(t *tail, previous *Previous) error {
+	archives, err := l.archives()
+	if err != nil {
+		return err
+	}
+	doomed := archives[:max(0, len(archives)-maxArchives)]
+	archives = archives[len(doomed):]
+	var dropped *Dropped
+	if from, some := l.unforwarded(); some {
+		for _, a := range doomed {
+			d, err := l.savePending(a, from)
+			if err != nil {
+				return err
+			}
+			if d != nil && dropped != nil {
+				d.From = dropped.From
+			}
+			if d != nil {
+				dropped = d
+			}
+		}
+	}
+	pruned := t.edge.size
+	if len(archives) > 0 {
+		pruned = archives[0].first
+	}
+	b, line, hash := t.next(&Segment{
+		Size: t.edge.size, Tree: slices.Clone(t.edge.hashes), Previous: previous, PrunedBefore: pruned,
+		Constitution: t.constitution, State: t.stateName,
+	}, l.now())
+	line = append(line, '\n')
+	if err := private.WriteFileOn(l.fs, l.paths.active(), line); err != nil {
+		return failed("begin", l.paths.active(), err)
+	}
+	t.push(b, hash)
+	t.bytes = int64(len(line))
+	if dropped != nil {
+		if err := l.ownUp(t, dropped, line); err != nil {
+			return err
+		}
+	}
+	// Only now, when it is on record what goes and what is lost with it.
+	for _, a := range doomed {
+		if err := l.fs.Remove(a.path); err != nil && !notThere(err) {
+			return failed("remove", a.path, err)
+		}
+	}
+	if t.file, err = l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0); err != nil {
+		return failed("open", l.paths.active(), err)
+	}
+	if err := l.writeHead(t.ledgerID, &t.edge, t.keys.private); err != nil {
+		return failed("write", l.paths.head(), err)
+	}
+	t.headSize = t.edge.size
+	if t.headSize == 1 {
+		// From now on a missing head is a head that somebody took away.
+		if err := l.fs.SyncDir(filepath.Dir(l.paths.head())); err != nil {
+			return failed("write", l.paths.head(), err)
+		}
+	}
+	return nil
+}
+
+// ownUp records, behind the block that opens a file, which blocks are gone that
+// no remote had.
+func (l *Ledger) ownUp(t *tail, d *Dropped, opener []byte) error {
+	b, line, hash := t.next(d, l.now())
+	both := append(append(opener, line...), '\n')
+	if err := private.WriteFileOn(l.fs, l.paths.active(), both); err != nil {
+		return failed("begin", l.paths.active(), err)
+	}
+	t.push(b, hash)
+	t.bytes = int64(len(both))
+	return nil
+}
+
+// unforwarded is the first block that some remote is still to have.
+func (l *Ledger) unforwarded() (from uint64, some bool) {
+	if l.forwarded == nil {
+		return 0, false
+	}
+	return l.forwarded()
+}
+
+func notThere(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// resumeRotation goes on where a rotation was cut off: the open file was closed,
+// and the next one not yet begun.
+func (l *Ledger) resumeRotation(k *keys, archives []archive) (*tail, error) {
+	lastOne := archives[len(archives)-1]
+	if k == nil {
+		return nil, keyInvalid(l.paths.Key)
+	}
+	f, err := l.fs.OpenFile(lastOne.path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, failed("open", lastOne.path, err)
+	}
+	defer f.Close()
+	h, err := l.readHead(k)
+	if err != nil {
+		return nil, err
+	}
+	if h == nil || h.size > lastOne.last+1 {
+		return nil, tampered("%s is missing, and the checkpoint has blocks that were in it", l.paths.active())
+	}
+	data, err := readAll(f)
+	if err != nil {
+		return nil, failed("read", lastOne.path, err)
+	}
+	r := &scan{keys: k, path: lastOne.path, first: lastOne.first}
+	opener, err := r.opener(data)
+	if err != nil {
+		return nil, err
+	}
+	t := &tail{keys: k, ledgerID: opener.LedgerID, seg: opener.Seg, edge: edge{opener.Segment.Size, slices.Clone(opener.Segment.Tree)}}
+	good, err := r.replay(t, data, h)
+	if err != nil {
+		return nil, err
+	}
+	if good != len(data) || t.edge.size != lastOne.last+1 || opener.Seq != lastOne.first {
+		return nil, tampered("%s does not hold the blocks that its name says", lastOne.path)
+	}
+	t.seg++
+	return t, l.beginFile(t, &Previous{First: lastOne.first, Last: lastOne.last, SHA256: sha256.Sum256(data)})
+}

@@ -1,0 +1,438 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/private"
+)
+
+// Report is what verification found. It is true of the whole ledger, as far as
+// it is kept, where there is no error beside it.
+type Report struct {
+	LedgerID string
+	// Blocks were verified, from FirstSeq on; Size is one more than the last.
+	Blocks, FirstSeq, Size uint64
+	// Head is how many blocks the checkpoint covers, Root what they come to. The
+	// blocks beyond are whole as well.
+	Head uint64
+	Root Hash
+	// PrunedRoot is what the blocks before FirstSeq came to.
+	PrunedRoot Hash
+	// Receipts is how many receipts fit the blocks.
+	Receipts int
+	// Torn is how many bytes behind the last block are none; the next append
+	// saves them aside.
+	Torn int
+	// State is what the next block follows on.
+	State State
+}
+
+// view is the files of a ledger as they were at one moment.
+type view struct {
+	keys  *keys
+	head  *head
+	files []segmentFile
+}
+
+type segmentFile struct {
+	path string
+	file private.File
+	size int64
+}
+
+func (v *view) close() {
+	for _, f := range v.files {
+		f.file.Close()
+	}
+}
+
+func (v *view) bytes() (n int64) {
+	for _, f := range v.files {
+		n += f.size
+	}
+	return n
+}
+
+// view opens all files while nobody appends. It is empty where there is no
+// ledger.
+func (l *Ledger) view() (v *view, err error) {
+	if _, err := l.fs.Lstat(l.paths.lock()); err == nil {
+		lock, err := l.takeLock()
+		if err != nil {
+			return nil, err
+		}
+		defer lock.Unlock()
+	}
+	v = new(view)
+	defer func() {
+		if err != nil {
+			v.close()
+		}
+	}()
+	if v.keys, err = l.loadKeys(); err != nil {
+		return v, err
+	}
+	archives, err := l.archives()
+	if err != nil {
+		return v, err
+	}
+	paths := make([]string, 0, len(archives)+1)
+	for _, a := range archives {
+		paths = append(paths, a.path)
+	}
+	for _, path := range append(paths, l.paths.active()) {
+		f, err := l.fs.OpenFile(path, os.O_RDONLY, 0)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return v, failed("open", path, err)
+		}
+		info, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return v, failed("open", path, err)
+		}
+		v.files = append(v.files, segmentFile{path, f, info.Size()})
+	}
+	if v.keys == nil {
+		if len(v.files) > 0 {
+			return v, fault.New(fault.LedgerKeyInvalid, "ledger: %s is missing, and with it the keys that the blocks are verified with", l.paths.Key).
+				WithHint("restore %s from a copy", l.paths.Key)
+		}
+		return v, nil
+	}
+	if v.head, err = l.readHead(v.keys); err != nil {
+		return v, err
+	}
+	if len(v.files) == 0 && v.head != nil {
+		return v, tampered("%s is there, and no block is", l.paths.head())
+	}
+	return v, nil
+}
+
+// Verify checks every block that is kept: form, signature, chain, order, the
+// openers of the files, and the checkpoint. It uses all processors, and tells
+// progress how many of how many bytes are done; progress may be nil. Appends go
+// on meanwhile.
+//
+// The error is carl.ledger.tampered with the number of the first block that is
+// not what it should be; nothing is changed. A ledger without a block is
+// verified with an empty report.
+func (l *Ledger) Verify(ctx context.Context, progress func(done, total int64)) (*Report, error) {
+	return l.Each(ctx, progress, nil)
+}
+
+// Each verifies as [Ledger.Verify], and calls f with each block as it is found
+// right, in order. line is its text without a line end, and is not f's to keep.
+// f's error ends it. f may be nil.
+func (l *Ledger) Each(ctx context.Context, progress func(done, total int64), f func(b *Block, line []byte, hash Hash) error) (*Report, error) {
+	v, err := l.view()
+	if err != nil {
+		return nil, err
+	}
+	defer v.close()
+	r := &Report{}
+	receipts, err := l.receipts()
+	if err != nil {
+		return nil, err
+	}
+	if len(v.files) == 0 {
+		if len(receipts) > 0 {
+			return nil, tampered("nothing is there, and a remote attested blocks: it was taken away")
+		}
+		return r, nil
+	}
+	w := &walk{view: v, report: r, progress: progress, total: v.bytes()}
+	err = w.all(ctx, func(b *Block, line []byte, hash Hash) error {
+		for _, a := range receipts[b.Seq] {
+			if a.ledgerID == b.LedgerID && a.hash != hash {
+				return tampered("block %d is not the one that a remote attested", b.Seq)
+			}
+			r.Receipts++
+		}
+		if f == nil {
+			return nil
+		}
+		return f(b, line, hash)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for seq, list := range receipts {
+		if seq >= r.Size && list[0].ledgerID == r.LedgerID {
+			return nil, tampered("it ends with block %d, and a remote attested block %d: it was rolled back", r.Size-1, seq)
+		}
+	}
+	return r, nil
+}
+
+// walk goes over all blocks in order.
+type walk struct {
+	view     *view
+	report   *Report
+	tail     tail
+	keyID    string // the key that signs now
+	previous *Previous
+	adopted  bool // a constitution was adopted since the last decision
+	// prunedBefore is the first block that was kept when the last file was opened.
+	prunedBefore uint64
+	progress     func(done, total int64)
+	done, total  int64
+}
+
+// all verifies every file, and calls each with every block, where it is not nil.
+func (w *walk) all(ctx context.Context, each func(b *Block, line []byte, hash Hash) error) error {
+	for i, f := range w.view.files {
+		data, err := readAll(f.file)
+		if err != nil {
+			return failed("read", f.path, err)
+		}
+		data = data[:min(int64(len(data)), f.size)]
+		if err := w.file(ctx, f.path, data, i == len(w.view.files)-1, each); err != nil && err != errTorn {
+			return err
+		}
+	}
+	r, t := w.report, &w.tail
+	h := w.view.head
+	if h == nil && (r.FirstSeq > 0 || t.edge.size > 1 || r.Torn > 0) {
+		return tampered("the checkpoint is missing beside block %d", t.edge.size-1)
+	}
+	if h != nil {
+		if t.edge.size < h.size {
+			return tampered("it ends with block %d, and the checkpoint has %d blocks", int64(t.edge.size)-1, h.size)
+		}
+		if h.ledgerID != t.ledgerID {
+			return tampered("the checkpoint is another ledger's")
+		}
+		r.Head = h.size
+	}
+	if r.FirstSeq > w.prunedBefore {
+		return tampered("block %d is missing: nothing says that it was pruned", w.prunedBefore)
+	}
+	if w.keyID != w.view.keys.id {
+		return tampered("its last block %d was not signed with the key that is kept here", t.edge.size-1)
+	}
+	r.LedgerID, r.Size, r.Root, r.State = t.ledgerID, t.edge.size, t.edge.root(), t.state()
+	r.Blocks = r.Size - r.FirstSeq
+	return nil
+}
+
+// group is how many lines are verified side by side before their order is
+// looked at.
+const group = 4096
+
+// checked is a line that was looked at by itself.
+type checked struct {
+	block    *Block
+	unsigned []byte
+	line     []byte
+	hash     Hash
+	signed   bool
+}
+
+func (w *walk) file(ctx context.Context, path string, data []byte, last bool, each func(*Block, []byte, Hash) error) error {
+	s := &scan{keys: w.view.keys, path: path, first: w.tail.edge.size}
+	sum := Hash(sha256.Sum256(data))
+	opened, rest := false, data
+	var results []checked
+	for len(rest) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		results = results[:0]
+		for len(results) < group {
+			line, after, ended := bytes.Cut(rest, []byte("\n"))
+			if !ended {
+				break
+			}
+			results = append(results, checked{line: line})
+			rest = after
+		}
+		if len(results) == 0 {
+			break // an end without a line end
+		}
+		w.checkAll(s, results)
+		for i := range results {
+			c := &results[i]
+			if !opened {
+				if err := w.open(s, c); err != nil {
+					return err
+				}
+				opened = true
+			} else if why := w.wrong(s, c); why != "" {
+				return w.bad(path, data, c, last, why)
+			}
+			w.push(c)
+			if each != nil {
+				if err := each(c.block, c.line, c.hash); err != nil {
+					return err
+				}
+			}
+			if h := w.view.head; h != nil && w.tail.edge.size == h.size && w.tail.edge.root() != h.root {
+				return tampered("block %d, or one before it, is not the one that the checkpoint has", h.size-1)
+			}
+			w.done += int64(len(c.line)) + 1
+		}
+		if w.progress != nil {
+			w.progress(w.done, w.total)
+		}
+	}
+	if !opened {
+		return tampered("block %d is missing: %s does not begin with one", w.tail.edge.size, path)
+	}
+	if len(rest) > 0 {
+		if !last || w.covered() {
+			return tampered("block %d of %s is torn", w.tail.edge.size, path)
+		}
+		w.report.Torn = len(rest)
+	}
+	w.previous = &Previous{First: s.first, Last: w.tail.edge.size - 1, SHA256: sum}
+	return nil
+}
+
+// covered reports whether the checkpoint covers the block that comes next.
+func (w *walk) covered() bool { return w.view.head != nil && w.tail.edge.size < w.view.head.size }
+
+// bad is a block that is not what it should be. Behind the checkpoint in the
+// open file it is the torn end of a commit that nobody was told of.
+func (w *walk) bad(path string, data []byte, c *checked, last bool, why string) error {
+	if !last || w.covered() {
+		return tampered("block %d in %s %s", w.tail.edge.size, path, why)
+	}
+	at := bytes.Index(data, c.line)
+	w.report.Torn = len(data) - at
+	return errTorn
+}
+
+// errTorn ends the last file where its torn end begins.
+var errTorn = errors.New("torn")
+
+// checkAll looks at lines by themselves, on all processors.
+func (w *walk) checkAll(s *scan, results []checked) {
+	const stride = 64
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), (len(results)+stride-1)/stride) {
+		wg.Go(func() {
+			for {
+				from := int(next.Add(stride)) - stride
+				if from >= len(results) {
+					return
+				}
+				for i := from; i < min(from+stride, len(results)); i++ {
+					c := &results[i]
+					b, unsigned, ok := parse(c.line)
+					if !ok {
+						continue
+					}
+					c.block, c.unsigned = b, unsigned
+					c.signed = s.signed(b, unsigned)
+					c.hash = hashBlock(unsigned, b.Sig[:])
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// open takes the first block of a file.
+func (w *walk) open(s *scan, c *checked) error {
+	t, b := &w.tail, c.block
+	first := w.previous == nil
+	switch {
+	case b == nil || b.Segment == nil || !c.signed || b.Segment.Size != b.Seq:
+		return tampered("block %d: %s does not begin with a block that opens a file", t.edge.size, s.path)
+	case first:
+		e := edge{b.Segment.Size, b.Segment.Tree}
+		if !e.fits() || !isLedgerID(b.LedgerID) || !b.opens() {
+			return tampered("block %d opens %s as no block of that number does", b.Seq, s.path)
+		}
+		t.ledgerID, t.edge, t.seg, t.prev = b.LedgerID, e.clone(), b.Seg, b.Prev
+		t.constitution, t.stateName = b.Segment.Constitution, b.Segment.State
+		w.keyID, s.first = b.KeyID, b.Seq
+		w.adopted = b.Seq > 0 // perhaps, in a file that is gone
+		w.report.FirstSeq, w.report.PrunedRoot = b.Seq, e.root()
+	default:
+		t.seg++
+		p := b.Segment.Previous
+		if !b.opens() || b.Segment.Size != t.edge.size || !slices.Equal(b.Segment.Tree, t.edge.hashes) || p == nil || *p != *w.previous {
+			return tampered("block %d does not follow: %s opens on other blocks than those before it", t.edge.size, s.path)
+		}
+	}
+	if why := w.wrong(s, c); why != "" {
+		return tampered("block %d in %s %s", t.edge.size, s.path, why)
+	}
+	w.prunedBefore = b.Segment.PrunedBefore
+	return nil
+}
+
+// opens reports whether a block can open a file: the first of all has nothing
+// before it, and every other one has.
+func (b *Block) opens() bool {
+	s := b.Segment
+	if b.Seq == 0 {
+		return b.Seg == 0 && s.Previous == nil && s.PrunedBefore == 0 && s.Constitution == "" && s.State == "" && b.Prev == Hash{}
+	}
+	return b.Seg > 0 && s.PrunedBefore <= s.Size && s.Previous != nil && s.Previous.First < s.Size && s.Previous.Last == s.Size-1
+}
+
+// wrong says what is wrong with the next block; "" for nothing.
+func (w *walk) wrong(s *scan, c *checked) string {
+	t, b := &w.tail, c.block
+	switch {
+	case b == nil:
+		return "is not a block"
+	case b.Seq != t.edge.size:
+		return fmt.Sprintf("is missing: block %d stands there", b.Seq)
+	case !c.signed || b.KeyID != w.keyID:
+		return "is not signed with the ledger's key"
+	case b.LedgerID != t.ledgerID:
+		return "is another ledger's"
+	case b.Seq > 0 && b.Seq != w.report.FirstSeq && b.Prev != t.prev, b.Seq == 0 && b.Prev != Hash{}:
+		return "does not follow on the block before it"
+	case b.Seg != t.seg || (b.Segment != nil) != (b.Seq == s.first):
+		return "is in the wrong file"
+	case b.Time.Before(t.last):
+		return "is older than the block before it"
+	}
+	switch {
+	case b.Segment != nil && (b.Segment.Constitution != t.constitution || b.Segment.State != t.stateName):
+		return "opens a file with another state than the last decision left"
+	case b.Decision != nil && b.Decision.Constitution != t.constitution:
+		return "was decided by a constitution that was not adopted"
+	case b.Decision != nil && !w.adopted && t.stateName != "" && b.Decision.From != t.stateName:
+		return "does not begin in the state that the last decision left"
+	case b.KeyRotation != nil && !w.rotates(b):
+		return "rotates to a key that did not sign it"
+	}
+	return ""
+}
+
+// rotates reports whether the new key of a rotation signed as well.
+func (w *walk) rotates(b *Block) bool {
+	return verified(b.appendUnsigned(nil, true), b.KeyRotation.NewSig[:], b.KeyRotation.NewKey)
+}
+
+func (w *walk) push(c *checked) {
+	w.tail.push(c.block, c.hash)
+	switch {
+	case c.block.Constitution != nil:
+		w.adopted = true
+	case c.block.Decision != nil:
+		w.adopted = false
+	case c.block.KeyRotation != nil:
+		w.keyID = keyID(c.block.KeyRotation.NewKey)
+	}
+}
