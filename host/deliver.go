@@ -260,7 +260,10 @@ func (h *Host) destination(d *home.Destination, l *loader) sync.Destination {
 		NoSignals: !receivesSignals(d),
 		Network:   h.reachesNetwork(d),
 		Settings:  settings,
-		Login:     d.Plugin == campForwarder,
+		LedgerSettings: func(key string) ([]byte, error) {
+			return h.settingsFor(d, key)
+		},
+		Login: d.Plugin == campForwarder,
 		LoadForwarder: func(ctx context.Context) (sync.Forwarder, io.Closer, error) {
 			if err := h.loggedIn(d); err != nil {
 				return nil, nil, err

@@ -56,7 +56,7 @@ func Doctor(ctx context.Context, o Options) Diagnosis {
 	}
 	defer h.Close()
 	state := h.entitlements.Look()
-	checks = append(checks, h.checkEntitlements(&state), checkKeys(&state), h.checkIsolation(), h.checkCache(), h.checkSpool())
+	checks = append(checks, h.checkEntitlements(&state), checkKeys(&state), h.checkLedger(), h.checkIsolation(), h.checkCache(), h.checkSpool())
 	return Diagnosis{Checks: append(checks, h.checkDestinations(ctx)...), Entitlements: state}
 }
 
@@ -188,8 +188,9 @@ func (h *Host) checkDestinations(ctx context.Context) []home.Check {
 			checks = append(checks, home.Check{Name: name, Status: home.OK, Detail: "switched off"})
 		case !receivesSignals(d):
 			checks = append(checks, home.Check{Name: name, Status: home.OK, Detail: "its topics in config.yaml do not name signals, so it gets none"})
+			checks[len(checks)-1] = checkLedgerAt(checks[len(checks)-1], waiting[d.Name].Ledger)
 		default:
-			checks = append(checks, h.checkDestination(d, waiting[d.Name]))
+			checks = append(checks, checkLedgerAt(h.checkDestination(d, waiting[d.Name]), waiting[d.Name].Ledger))
 		}
 	}
 	return checks

@@ -84,7 +84,10 @@ func mayDeliver(p *plugin.Plugin, d *home.Destination, granted plugin.Effective)
 // settings is the JSON that a destination's plugin is opened with. For the
 // platform's forwarder it is made from camp.url and camp.paths, so that its
 // settings and its grant cannot name different hosts.
-func (h *Host) settings(d *home.Destination) ([]byte, error) {
+func (h *Host) settings(d *home.Destination) ([]byte, error) { return h.settingsFor(d, "") }
+
+// settingsFor is settings for blocks of the ledger that are signed with a key.
+func (h *Host) settingsFor(d *home.Destination, ledgerKey string) ([]byte, error) {
 	if d.Plugin != campForwarder {
 		return d.Settings, nil
 	}
@@ -107,7 +110,7 @@ func (h *Host) settings(d *home.Destination) ([]byte, error) {
 		SignalsPath string `json:"signals_path"`
 		LedgerPath  string `json:"ledger"`
 		LedgerKey   string `json:"ledger_key,omitzero"`
-	}{origin, strings.TrimPrefix(url.Call(paths.Signals), origin), strings.TrimPrefix(url.Call(paths.LedgerAppend), origin), h.ledger.PublicKey()})
+	}{origin, strings.TrimPrefix(url.Call(paths.Signals), origin), strings.TrimPrefix(url.Call(paths.LedgerAppend), origin), ledgerKey})
 }
 
 // secret is the value of a secret for one destination: the platform's token

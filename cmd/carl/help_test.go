@@ -66,6 +66,7 @@ func TestExamplesWorkAsPasted(t *testing.T) {
 		"carl dlq show 8e9030e06":  "names a dead letter of the reader's",
 		"carl dlq drop 8e9030e06":  "names a dead letter of the reader's",
 		"plugin inspect ./my-forw": "names a plugin of the reader's",
+		"carl ledger recover":      "mends what is not broken here",
 		"repin --expect NzbLsXh8":  "names a key that the reader's platform announced",
 	}
 	used := map[string]bool{}
@@ -99,6 +100,9 @@ func TestExamplesWorkAsPasted(t *testing.T) {
 	token, keys := signed(t, in)
 	write("token.jwt", token)
 	write("keys.json", keys)
+	write("constitution.yaml", "name: agent\nversion: \"1\"\ninitial: idle\nstates: [idle]\nrules:\n  - {id: read, action: \"read.*\", verdict: allow}\n")
+	write("action.json", `{"kind":"read.file","name":"README.md"}`)
+	in.must("fsm", "adopt", filepath.Join(work, "constitution.yaml"))
 	write("steps.jsonl", `{"action":"LLM_REPLY","name":"answer"}`+"\n")
 	write("token.txt", in.server.Token()+"\n")
 	write("my-mapper/plugin.yaml", "name: acme.test/mapper\nversion: 1.0.0\nkind: mapper\nruntime: wasm\npayload: plugin.wasm\nsummary: Mine\nlicense: MIT\n")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ func (a *app) ledgerCmd() *cobra.Command {
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(a.ledgerShowCmd(), a.ledgerVerifyCmd(), a.ledgerProveCmd(), a.ledgerExportCmd(), a.ledgerReplayCmd(), a.ledgerKeyCmd())
+	cmd.AddCommand(a.ledgerShowCmd(), a.ledgerVerifyCmd(), a.ledgerProveCmd(), a.ledgerExportCmd(), a.ledgerReplayCmd(), a.ledgerRecoverCmd(), a.ledgerKeyCmd())
 	return cmd
 }
 
@@ -231,47 +232,87 @@ func (a *app) ledgerVerify(ctx context.Context, asJSON bool) error {
 }
 
 func (a *app) ledgerProveCmd() *cobra.Command {
+	var since string
 	cmd := &cobra.Command{
 		Use:   "prove SEQ",
 		Short: "Print a proof that a block is in the ledger, which stands without carl",
 		Long: `Prints, as one JSON object, a block, its Merkle audit path (RFC 6962), and the signed
 checkpoint whose root it leads to. Who has the ledger's public key can check it
 without carl and without the rest of the ledger: hash the line without its member
-sig, followed by the 64 bytes of the signature, as a leaf, and fold the path.`,
-		Example: "  carl ledger prove 1",
-		Args:    oneArg,
+sig, followed by the 64 bytes of the signature, as a leaf, and fold the path.
+
+With --since SIZE instead of a block it proves that the ledger goes on from the one
+that had so many blocks, to who has a checkpoint of that size.`,
+		Example: "  carl ledger prove 1\n  carl ledger prove --since 2",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			seq, err := strconv.ParseUint(args[0], 10, 64)
+			if (since == "") == (len(args) == 0) {
+				return fault.New(fault.Usage, "`carl ledger prove` takes the number of a block, or --since SIZE").WithKept("nothing was done")
+			}
+			number := since
+			if since == "" {
+				number = args[0]
+			}
+			n, err := strconv.ParseUint(number, 10, 64)
 			if err != nil {
-				return fault.New(fault.Usage, "%q is not the number of a block", args[0]).WithKept("nothing was done")
+				return fault.New(fault.Usage, "%q is not a number of blocks", number).WithKept("nothing was done")
 			}
 			h, err := a.openHost()
 			if err != nil {
 				return err
 			}
 			defer h.Close()
-			p, err := h.Ledger().Prove(cmd.Context(), seq)
-			if err != nil {
-				return err
+			if since != "" {
+				return a.proveConsistency(cmd.Context(), h, n)
 			}
-			hashes := make([]string, 0, len(p.Hashes))
-			for _, hash := range p.Hashes {
-				hashes = append(hashes, hex.EncodeToString(hash[:]))
-			}
-			return writeJSON(a.stdout, struct {
-				Schema      string   `json:"schema"`
-				Seq         uint64   `json:"seq"`
-				Size        uint64   `json:"size"`
-				Root        string   `json:"root"`
-				Hashes      []string `json:"hashes"`
-				Line        string   `json:"line"`
-				Checkpoint  string   `json:"checkpoint"`
-				VerifierKey string   `json:"verifier_key"`
-			}{"carl.ledger.proof/1", p.Seq, p.Size, p.Root.String(), hashes, string(p.Line), string(p.Checkpoint), p.VerifierKey})
+			return a.proveBlock(cmd.Context(), h, n)
 		},
 	}
-	cmd.Flags().Bool("json", false, "the proof is one JSON object in any case")
+	cmd.Flags().StringVar(&since, "since", "", "prove that the ledger goes on from one of this `SIZE`")
+	cmd.Flags().Bool("json", false, "a proof is one JSON object in any case")
 	return cmd
+}
+
+func (a *app) proveBlock(ctx context.Context, h *host.Host, seq uint64) error {
+	p, err := h.Ledger().Prove(ctx, seq)
+	if err != nil {
+		return err
+	}
+	return writeJSON(a.stdout, struct {
+		Schema      string   `json:"schema"`
+		Seq         uint64   `json:"seq"`
+		Size        uint64   `json:"size"`
+		Root        string   `json:"root"`
+		Hashes      []string `json:"hashes"`
+		Line        string   `json:"line"`
+		Checkpoint  string   `json:"checkpoint"`
+		VerifierKey string   `json:"verifier_key"`
+	}{"carl.ledger.proof/1", p.Seq, p.Size, p.Root.String(), hexes(p.Hashes), string(p.Line), string(p.Checkpoint), p.VerifierKey})
+}
+
+func (a *app) proveConsistency(ctx context.Context, h *host.Host, size uint64) error {
+	p, err := h.Ledger().ProveConsistency(ctx, size)
+	if err != nil {
+		return err
+	}
+	return writeJSON(a.stdout, struct {
+		Schema      string   `json:"schema"`
+		OldSize     uint64   `json:"old_size"`
+		OldRoot     string   `json:"old_root"`
+		Size        uint64   `json:"size"`
+		Root        string   `json:"root"`
+		Hashes      []string `json:"hashes"`
+		Checkpoint  string   `json:"checkpoint"`
+		VerifierKey string   `json:"verifier_key"`
+	}{"carl.ledger.consistency/1", p.OldSize, p.OldRoot.String(), p.Size, p.Root.String(), hexes(p.Hashes), string(p.Checkpoint), p.VerifierKey})
+}
+
+func hexes(hashes []ledger.Hash) []string {
+	out := make([]string, 0, len(hashes))
+	for _, h := range hashes {
+		out = append(out, hex.EncodeToString(h[:]))
+	}
+	return out
 }
 
 func (a *app) ledgerExportCmd() *cobra.Command {
@@ -298,6 +339,63 @@ carl's source is a program that does, in under 200 lines of JavaScript.`,
 		},
 	}
 	return cmd
+}
+
+func (a *app) ledgerRecoverCmd() *cobra.Command {
+	var o struct{ yes, json bool }
+	cmd := &cobra.Command{
+		Use:   "recover",
+		Short: "Let a ledger that is not whole go on, once you have confirmed the loss",
+		Long: `Keeps the blocks before the first that is not what was signed, moves everything
+behind them, the checkpoint and the receipts aside as they are, and records in a
+signed block that this happened. No line is written again but those that stay.
+
+Look at it first with carl ledger verify, and at a copy or at the receipts: this says
+that you have confirmed the loss. It does nothing without --yes, and nothing to a
+ledger that is whole. A remote that has blocks of those that are lost holds others
+than those that will follow, and gets no more until that is settled.`,
+		Example: "  carl ledger recover --yes",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.ledgerRecover(cmd.Context(), o.yes, o.json)
+		},
+	}
+	cmd.Flags().BoolVar(&o.yes, "yes", false, "you have confirmed the loss")
+	cmd.Flags().BoolVar(&o.json, "json", false, "print one JSON object")
+	return cmd
+}
+
+func (a *app) ledgerRecover(ctx context.Context, yes, asJSON bool) error {
+	h, err := a.openHost()
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	if !yes {
+		if _, err := a.verifyLedger(ctx, h, nil); err != nil {
+			var e *fault.Error
+			if errors.As(err, &e) && e.Code == fault.LedgerTampered {
+				return e.WithHint("compare with a copy or with receipts, then confirm the loss with `carl ledger recover --yes`")
+			}
+			return err
+		}
+		return fault.New(fault.LedgerNotFound, "ledger: nothing is wrong with it, so there is nothing to recover").WithKept("nothing was changed")
+	}
+	r, err := h.Ledger().Recover(ctx)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return writeJSON(a.stdout, struct {
+			Schema string `json:"schema"`
+			Reason string `json:"reason"`
+			Kept   uint64 `json:"kept"`
+			Aside  string `json:"aside"`
+			Seq    uint64 `json:"seq"`
+		}{"carl.ledger.recover/1", r.Reason, r.Kept, r.Aside, r.Block.Seq})
+	}
+	fmt.Fprintf(a.stderr, "carl: %s kept; what was not whole is in %s; block %d records it\n", count(int(r.Kept), "block"), r.Aside, r.Block.Seq)
+	return nil
 }
 
 func (a *app) ledgerReplayCmd() *cobra.Command {
@@ -385,12 +483,14 @@ func (a *app) printReplay(report sync.Report) {
 }
 
 func (a *app) ledgerKeyCmd() *cobra.Command {
-	var asJSON bool
+	var asJSON, rotate bool
 	cmd := &cobra.Command{
-		Use:     "key",
-		Short:   "Print the ledger's public key",
-		Long:    "Prints the public key that the ledger's blocks and checkpoints are signed with: as a JWK, and in the form of signed notes (C2SP). Give it to those who are to verify the ledger.",
-		Example: "  carl ledger key --json",
+		Use:   "key",
+		Short: "Print the ledger's public key, or rotate it",
+		Long: `Prints the public key that the ledger's blocks and checkpoints are signed with: as a
+JWK, and in the form of signed notes (C2SP). Give it to those who are to verify the
+ledger. With --rotate a new key follows on it first, by a block that both sign.`,
+		Example: "  carl ledger key --json\n  carl ledger key --rotate",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := a.openHost()
@@ -398,6 +498,13 @@ func (a *app) ledgerKeyCmd() *cobra.Command {
 				return err
 			}
 			defer h.Close()
+			if rotate {
+				b, err := h.Ledger().RotateKey()
+				if err != nil {
+					return err
+				}
+				fmt.Fprintf(a.stderr, "carl: a new key signs from block %d on\n", b.Seq+1)
+			}
 			k, err := h.Ledger().Key()
 			if err != nil {
 				return err
@@ -417,6 +524,7 @@ func (a *app) ledgerKeyCmd() *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&rotate, "rotate", false, "let a new key follow on this one first")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }

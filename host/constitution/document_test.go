@@ -133,6 +133,8 @@ func TestDocument(t *testing.T) {
 /rules/2/in/4: want text, and found a number
 /rules/2/next: there is no state "d"`},
 
+		{document(`{"id": "r", "in": ["c", "a", "b"], "action": "x", "verdict": "allow"}`), `/rules/2/in/0: there is no state "c"`},
+
 		// Globs.
 		{document(`{"id": "r", "action": "a[bc]", "name": "{x,y}", "where": {"v": {"glob": "\\*"}}, "verdict": "allow"}`),
 			`/rules/2/action: '[' is not allowed: a glob has * for any run of characters and ? for one, and nothing else
@@ -232,6 +234,8 @@ func TestProblemsTogether(t *testing.T) {
 /version: want text, or a whole number of at most 15 digits: quote the version
 /name: "-"` + notAName},
 		{"a rule that may lead to b", machine(`"a"`, `["a", "b"]`, `{"id": "r", "action": "x", "verdict": "allow", "nxet": "b"}`), `/rules/0/nxet: unknown member "nxet"` + members},
+		{"one of the first rules may lead to b", machine(`"a"`, `["a", "b"]`, `{"id": "r", "action": "x", "verdict": "allow", "nxet": "b"}, {"id": "s", "action": "y", "verdict": "allow"}`),
+			`/rules/0/nxet: unknown member "nxet"` + members},
 		{"a rule that leads to b whatever else is wrong with it", machine(`"a"`, `["a", "b"]`, `{"id": "r", "action": "[", "verdict": "allow", "next": "b"}`),
 			`/rules/0/action: '[' is not allowed: a glob has * for any run of characters and ? for one, and nothing else`},
 		{"no initial state", machine(`"c"`, `["a", "b"]`, ``), `/initial: there is no state "c"`},

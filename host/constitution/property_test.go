@@ -320,11 +320,40 @@ func TestEvaluateAgainstReference(t *testing.T) {
 			}
 		}
 	})
-	t.Log(seen)
 	for _, what := range []string{"shadowed", "nothing can match this", "decided", "default"} {
 		if seen[what] == 0 {
 			t.Errorf("never seen: %s (%v)", what, seen)
 		}
+	}
+}
+
+// TestCoverOfMatchers: where a rule is said to be covered by one that differs in
+// one matcher alone, that matcher says yes to all that the other says yes to.
+func TestCoverOfMatchers(t *testing.T) {
+	covered := 0
+	rapid.Check(t, func(t *rapid.T) {
+		for range 20 {
+			earlier, later := drawMatcher(t, 2), drawMatcher(t, 2)
+			rules := []string{
+				`{"id": "r", "action": "x", "where": {"v": ` + earlier + `}, "verdict": "allow"}`,
+				`{"id": "s", "action": "x", "where": {"v": ` + later + `}, "verdict": "allow"}`,
+			}
+			if !strings.HasPrefix(told(t, document(rules...)), "/rules/3: this rule never decides") {
+				continue
+			}
+			covered++
+			e, l := decode(t, rules[0])["where"].(map[string]any)["v"], decode(t, rules[1])["where"].(map[string]any)["v"]
+			r := newReference(t, `{"rules": []}`)
+			for range 30 {
+				v := decode(t, `{"v": `+drawnValue.Draw(t, "value")+`}`)["v"]
+				if r.says(l, v) == "yes" && r.says(e, v) != "yes" {
+					t.Fatalf("%s does not cover %s: %v", earlier, later, v)
+				}
+			}
+		}
+	})
+	if covered == 0 {
+		t.Error("no matcher covered another")
 	}
 }
 

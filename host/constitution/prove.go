@@ -29,8 +29,8 @@ func (r *document) reach(c *Constitution, states []*node) {
 	reached := map[string]bool{c.initial: true}
 	for queue := []string{c.initial}; len(queue) > 0; queue = queue[1:] {
 		for _, l := range c.rules[queue[0]] {
-			if l.next != "" && !reached[l.next] {
-				reached[l.next] = true
+			if !reached[l.next] {
+				reached[l.next] = true // "", too, which is no state and has no rules
 				queue = append(queue, l.next)
 			}
 		}
@@ -50,16 +50,16 @@ func (r *document) shadows(rules []placed) {
 		open := l.in
 		var by []string
 		for _, e := range rules[:i] {
+			if p.steps > maxSteps {
+				r.refuse(l.at, "the rules up to here are too long to be held against each other")
+				return
+			}
 			rest := open.without(e.in)
 			if rest == open || !p.rule(e.rule, l.rule) {
 				continue
 			}
 			open = rest
 			by = append(by, e.id)
-		}
-		if p.steps > maxSteps {
-			r.refuse(l.at, "the rules up to here are too long to be held against each other")
-			return
 		}
 		if len(by) > 0 && open == (set{}) {
 			r.refuse(l.at, "this rule never decides: all that it applies to is decided before it, by %.256s", strings.Join(by, ", "))
@@ -76,7 +76,6 @@ func (p *prover) rule(e, l *rule) bool {
 		return false
 	}
 	for i := range e.where {
-		p.steps += 1 + len(l.where)
 		j := slices.IndexFunc(l.where, func(m matcher) bool { return m.attribute == e.where[i].attribute })
 		if j < 0 || !p.matcher(&e.where[i], &l.where[j]) {
 			return false
@@ -108,12 +107,12 @@ func (p *prover) matcher(e, l *matcher) bool {
 		return !e.negated && p.glob(e.glob, l.glob)
 	case e.glob != "" && !e.negated: // l is all texts but some
 		return p.glob(e.glob, "*")
-	case e.glob != "":
-		return l.glob != "" && p.glob(l.glob, e.glob)
-	case e.ranged() && l.ranged() && !e.negated && !l.negated:
-		return spans(e, l)
+	case e.glob != "": // where l is a list, its glob is "", which covers none
+		return p.glob(l.glob, e.glob)
+	case e.ranged() && !l.negated:
+		return !e.negated && spans(e, l)
 	case e.ranged():
-		return l.ranged() && e.negated && l.negated && spans(l, e)
+		return e.negated && l.ranged() && spans(l, e)
 	}
 	// Infinitely many values can be covered by values only as all but some.
 	return e.negated && !slices.ContainsFunc(e.values, func(v value) bool { return p.accepts(l, v) })

@@ -34,6 +34,7 @@ func TestShadowed(t *testing.T) {
 		{[]string{`"in":["a"],"action":"x"`, `"in":["b"],"action":"x*"`, `"action":"x"`}, "r0, r1"},
 		{[]string{`"in":["a"],"action":"x"`, `"in":["a"],"action":"*"`, `"action":"x"`}, ""},
 		{[]string{`"in":["a","b"],"action":"x"`, `"action":"x"`}, "r0"},
+		{[]string{`"in":["a"],"action":"x"`, `"in":["a"],"action":"*"`, `"in":["b"],"action":"x*"`, `"action":"x"`}, "r0, r2"},
 		{[]string{`"in":["a"],"action":"x","where":{"v":1}`, `"in":["b"],"action":"x"`, `"action":"x","where":{"v":1,"w":2}`}, "r0, r1"},
 		{[]string{`"in":["a"],"action":"x","where":{"v":1}`, `"in":["b"],"action":"x"`, `"action":"x"`}, ""},
 		// Attributes.
@@ -95,7 +96,7 @@ func TestCoveredMatchers(t *testing.T) {
 		{`{"not": {"min": 2, "max": 3}}`, `{"min": 2, "max": 3}`, no}, {`{"min": 2, "max": 3}`, `{"not": {"min": 2, "max": 3}}`, no}, {`{"not": 5}`, `{"not": {"min": 1, "max": 9}}`, yes}, {`{"not": 5}`, `{"not": {"min": 6, "max": 9}}`, no}, {`{"min": 1}`, `{"not": 5}`, no}, {`{"not": {"min": 4, "max": 6}}`, `{"not": 5}`, no},
 		// Negated values.
 		{`{"not": 1}`, `{"not": {"in": [1, 2]}}`, yes}, {`{"not": {"in": [1, 2]}}`, `{"not": 1}`, no}, {`{"not": 1}`, `{"not": "x"}`, no}, {`{"not": {"in": [1, "x"]}}`, `{"not": 1}`, yes}, {`{"not": 1}`, `{"not": {"in": [1, "x"]}}`, no},
-		{`{"in": [1, 2]}`, `{"not": 3}`, no},
+		{`{"in": [1, 2]}`, `{"not": 3}`, no}, {`1`, `{"not": 1}`, no}, {`"x"`, `{"glob": "m*"}`, no}, {`1`, `{"min": 2}`, no}, {`"x"`, `{"not": {"glob": "x*"}}`, no},
 		{`{"not": {"not": 1}}`, `1`, yes},
 	} {
 		by := ""

@@ -421,6 +421,10 @@ func TestPinFileRefuses(t *testing.T) {
 		{"tombstones alone", swap(kA.x()+`",`, kA.x()+`","removed_at":"2026-11-23T12:00:00Z",`), false},
 		{"kid twice, one of them withdrawn", swap(`"kid":"b"`, `"kid":"a"`), true},
 		{"kid twice, and active", swap(`{"kid":"a"`, line("a")+`{"kid":"a"`), false},
+		{"kid twice, and active, with two keys", swap(`{"kid":"a"`, strings.Replace(line("a"), kA.x(), kC.x(), 1)+`{"kid":"a"`), false},
+		{"kid twice, and active, behind a tombstone", swap(`"removed_at":"2026-11-23T13:00:00Z"}`, `"removed_at":"2026-11-23T13:00:00Z"},`+
+			strings.TrimSuffix(strings.Replace(line("a"), kA.x(), kC.x(), 1), ",")), false},
+		{"key that stands and is withdrawn", swap(`{"kid":"a"`, strings.Replace(line("a"), `"},`, `","removed_at":"2026-11-23T13:00:00Z"},`, 1)+`{"kid":"a"`), false},
 		{"kid empty", swap(`"kid":"a"`, `"kid":""`), false},
 		{"kid missing", swap(`"kid":"a",`, ``), false},
 		{"kid with a space", swap(`"kid":"a"`, `"kid":"a b"`), false},

@@ -418,11 +418,21 @@ func TestRepinHasRoomFor64Keys(t *testing.T) {
 		t.Fatalf("%+v, %v", next, err)
 	}
 	roundTrip(t, next)
-	t.Run("forgets the oldest", func(t *testing.T) {
-		if next.knows("t0") || !next.knows("t62") {
-			t.Errorf("forgotten: t0 %v, and t62, which was withdrawn last, %v", !next.knows("t0"), !next.knows("t62"))
-		}
-	})
+	// What must be forgotten is what was withdrawn first, and of equals what
+	// came first.
+	if next.knows("t0") || !next.knows("t1") || !next.knows("t62") {
+		t.Errorf("forgotten: t0 %v, t1 %v, t62 %v", !next.knows("t0"), !next.knows("t1"), !next.knows("t62"))
+	}
+	p.Keys[0].RemovedAt = today
+	next, err = p.repin(mustParse(t, served(kA, kB)...), []string{kB.thumbprint()}, false, "", tomorrow)
+	if err != nil || !next.knows("t0") || next.knows("t1") || !next.knows("t62") {
+		t.Errorf("%v, forgotten: t0 %v, t1 %v, t62 %v", err, !next.knows("t0"), !next.knows("t1"), !next.knows("t62"))
+	}
+	// The keys that were active until now are withdrawn last of all.
+	next, err = p.repin(mustParse(t, served(kB)...), []string{kB.thumbprint()}, false, "", tomorrow)
+	if err != nil || len(next.Keys) != 64 || !next.knows("a") || !next.knows("t0") || next.knows("t1") {
+		t.Errorf("%v, forgotten: a %v, t0 %v, t1 %v", err, !next.knows("a"), !next.knows("t0"), !next.knows("t1"))
+	}
 }
 
 // roundTrip writes a pin as the store does, and reads it again.

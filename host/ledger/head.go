@@ -124,10 +124,16 @@ func (l *Ledger) writeHead(ledgerID string, e *edge, key ed25519.PrivateKey) err
 	return nil
 }
 
-// replace replaces a file under the ledger's lock, by a name of its own.
+// replace replaces a file under the ledger's lock, by way of a new one: never one
+// that somebody left, whose flush may have failed.
 func (l *Ledger) replace(path string, data []byte, durable bool) error {
 	temp := path + ".new"
-	f, err := l.fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := l.fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		if err = l.fs.Remove(temp); err == nil {
+			f, err = l.fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		}
+	}
 	if err != nil {
 		return err
 	}

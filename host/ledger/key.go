@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -29,6 +30,8 @@ type keyFile struct {
 	V      int       `json:"v"`
 	Seed   string    `json:"seed"`
 	MadeAt time.Time `json:"made_at"`
+	// NextSeed is that of the key that a rotation under way goes to.
+	NextSeed string `json:"next_seed,omitzero"`
 	// Previous are the public keys that signed before this one, the oldest first.
 	Previous []string `json:"previous,omitzero"`
 }
@@ -37,6 +40,7 @@ type keyFile struct {
 type keys struct {
 	private ed25519.PrivateKey
 	id      string
+	next    ed25519.PrivateKey // nil without a rotation under way
 	public  map[string]ed25519.PublicKey
 	file    keyFile
 }
@@ -72,6 +76,15 @@ func (l *Ledger) loadKeys() (*keys, error) {
 	public := k.private.Public().(ed25519.PublicKey)
 	k.id = keyID(public)
 	k.public = map[string]ed25519.PublicKey{k.id: public}
+	if k.file.NextSeed != "" {
+		seed, err := base64.RawURLEncoding.Strict().DecodeString(k.file.NextSeed)
+		if err != nil || len(seed) != ed25519.SeedSize {
+			return nil, keyInvalid(l.paths.Key)
+		}
+		k.next = ed25519.NewKeyFromSeed(seed)
+		public := k.next.Public().(ed25519.PublicKey)
+		k.public[keyID(public)] = public
+	}
 	for _, x := range k.file.Previous {
 		raw, err := base64.RawURLEncoding.Strict().DecodeString(x)
 		if err != nil || len(raw) != ed25519.PublicKeySize {
@@ -109,6 +122,94 @@ func (l *Ledger) writeKeys(f *keyFile) error {
 	return private.WriteFileOn(l.fs, l.paths.Key, data)
 }
 
+// RotateKey makes a new key, and records in a block that both keys sign that it
+// follows on the old one. The new key is on disk before that block is, and the
+// old one signs until then; what a crash leaves is brought to its end by the next
+// append.
+//
+// The error is carl.ledger.not_found before the first block.
+func (l *Ledger) RotateKey() (*Block, error) {
+	lock, err := l.takeLock()
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Unlock()
+	t, err := l.load()
+	l.tail = nil
+	if err != nil {
+		return nil, err
+	}
+	defer t.close()
+	if t.empty() {
+		return nil, fault.New(fault.LedgerNotFound, "ledger: there is no key to rotate yet: nothing was recorded")
+	}
+	if t.keys.next == nil {
+		file := t.keys.file
+		seed := make([]byte, ed25519.SeedSize)
+		rand.Read(seed) // never fails: see crypto/rand
+		file.NextSeed = base64.RawURLEncoding.EncodeToString(seed)
+		if err := l.writeKeys(&file); err != nil {
+			return nil, err
+		}
+		if t.keys, err = l.loadKeys(); err != nil {
+			return nil, err
+		}
+	}
+	rotation := &KeyRotation{NewKey: t.keys.next.Public().(ed25519.PublicKey)}
+	now := l.now()
+	b, _, _ := t.next(rotation, now)
+	copy(rotation.NewSig[:], ed25519.Sign(t.keys.next, append([]byte(signPrefix), b.appendUnsigned(nil, true)...)))
+	b, line, hash := t.next(rotation, now)
+	t.push(b, hash)
+	line = append(line, '\n')
+	if err := l.flush(t, &line); err != nil {
+		return nil, err
+	}
+	return b, l.adoptNext(t.keys)
+}
+
+// adoptNext makes the next key the one that signs.
+func (l *Ledger) adoptNext(k *keys) error {
+	file := k.file
+	file.Previous = append(file.Previous[:len(file.Previous):len(file.Previous)], base64.RawURLEncoding.EncodeToString(k.private.Public().(ed25519.PublicKey)))
+	file.Seed, file.NextSeed, file.MadeAt = file.NextSeed, "", l.now().Truncate(time.Second)
+	return l.writeKeys(&file)
+}
+
+// finishRotation brings a rotation to its end whose block is there.
+func (l *Ledger) finishRotation(k *keys) (*keys, error) {
+	archives, err := l.archives()
+	if err != nil {
+		return nil, err
+	}
+	paths := []string{l.paths.active()}
+	for _, a := range archives {
+		paths = append(paths, a.path)
+	}
+	member := []byte(`"new_key":"` + base64.RawURLEncoding.EncodeToString(k.next.Public().(ed25519.PublicKey)) + `"`)
+	for _, path := range paths {
+		data, err := private.ReadFileOn(l.fs, path, 4*maxSegment)
+		if err != nil && !notThere(err) {
+			return nil, err
+		}
+		for rest := data; ; {
+			at := bytes.Index(rest, member)
+			if at < 0 {
+				break
+			}
+			line, _, ended := bytes.Cut(rest[bytes.LastIndexByte(rest[:at], '\n')+1:], []byte("\n"))
+			if b, unsigned, ok := parse(line); ended && ok && b.KeyRotation != nil && verified(unsigned, b.Sig[:], k.private.Public().(ed25519.PublicKey)) {
+				if err := l.adoptNext(k); err != nil {
+					return nil, err
+				}
+				return l.loadKeys()
+			}
+			rest = rest[at+len(member):]
+		}
+	}
+	return k, nil
+}
+
 // origin is the name of a ledger's checkpoints, and of the key that signs them.
 func origin(ledgerID string) string { return "carl.camp/ledger/" + ledgerID }
 
@@ -142,16 +243,6 @@ func VerifierKey(ledgerID string, public ed25519.PublicKey) string {
 		panic("ledger: " + err.Error())
 	}
 	return vkey
-}
-
-// PublicKey is the member x of the JWK of the key that signs, "" before the first
-// block and where the key cannot be read.
-func (l *Ledger) PublicKey() string {
-	k, err := l.loadKeys()
-	if err != nil || k == nil {
-		return ""
-	}
-	return base64.RawURLEncoding.EncodeToString(k.private.Public().(ed25519.PublicKey))
 }
 
 // Key is the public key that a ledger signs with.

@@ -1,6 +1,89 @@
 // Package ledger keeps the constitutional ledger: one signed block for each
 // decision, in a hash chain that is also a Merkle tree, in files that outlive
 // crashes and rotation.
+//
+// # A block
+//
+// One line, of at most 64 KiB: a JSON object in the form of RFC 8785, restricted
+// to texts, booleans, lists, objects and integers up to 2^53−1. A reader writes
+// it again and demands the same bytes. Every block has the members
+//
+//	v          1
+//	ledger_id  32 lowercase hex digits, the same in all blocks
+//	seq        its number, from 0 on
+//	seg        the number of its file, from 0 on
+//	ts         UTC with six decimals; never before that of the block before
+//	kind       which of the bodies below it has
+//	key_id     RFC 7638 thumbprint of the Ed25519 key that signs it, in base64url
+//	prev_hash  the hash of the block before, in hex; 64 zeros in the first
+//	sig        the signature, 128 lowercase hex digits
+//
+// and those of its kind:
+//
+//	segment_open     size, tree, prev_segment?, pruned_before, constitution?, state?
+//	constitution     digest, name, version
+//	decision         action {digest, kind, name, payload?}, constitution, rule,
+//	                 state {from, to}, verdict
+//	key_rotation     new_key (base64url), new_sig
+//	pending_dropped  from, to, hash
+//	recovery         reason
+//	note             code, detail
+//
+// The signature is over "carl.ledger.block.v1", a line feed, and the line without
+// the member sig. new_sig is the new key's over the same without new_sig too. The
+// hash is SHA-256(0x00 ‖ line without sig ‖ 64 bytes of the signature): the leaf
+// hash of RFC 6962, so that chain and Merkle tree share it.
+//
+// # An example
+//
+// With the key whose seed is 32 bytes of 0x01, the first block of a ledger:
+//
+//	{"key_id":"<K>","kind":"segment_open","ledger_id":"000102030405060708090a0b0c0d0e0f","prev_hash":"<64 zeros>","pruned_before":0,"seg":0,"seq":0,"sig":"<S>","size":0,"tree":[],"ts":"2026-11-23T01:02:03.456789Z","v":1}
+//
+//	K     UDDReOZl1ipXAfp9wYsm13sDBMK5og--QWdBjzuf6o4
+//	S     56136a3527b334fae7c1a48851fbed7a5cd374e564b757ed4bd93680d76f182e
+//	      8c95c818846bbf80023fa561641258f0a56b50ad43f3ec4b7e9d49b15ef11402
+//	hash  493a8d01d84dda8f15f2468801cd0869c7109bc423b1290dafb9dd8b11735fa9
+//
+// and the checkpoint of a ledger that has no other:
+//
+//	carl.camp/ledger/000102030405060708090a0b0c0d0e0f
+//	1
+//	STqNAdhN2o8V8kaIAc0IaccQm8QjsSkNr7ndixFzX6k=
+//
+//	— carl.camp/ledger/000102030405060708090a0b0c0d0e0f snS083FEGhNJ26NQQVc1+h3Wlwv7ABS+hu0t92NXxfNkmA1I
+//	  4yoUFPoaqeHhbo8L9w+Ix2lRStOiiKV9RI3jQOTJMgo=
+//
+// (without the line break in its signature). A test computes all of it again.
+//
+// # Files
+//
+//	<base>.jsonl                  the open file
+//	<base>.<first>-<last>.jsonl   closed files, at most three
+//	<base>.head                   the checkpoint: a C2SP signed note with origin
+//	                              carl.camp/ledger/<ledger_id>, size and Merkle root
+//	<base>.edge                   the compact range of the checkpoint's tree, a cache
+//	<base>.lock                   held by who appends; holds a byte meanwhile
+//	keys/ledger.key               the seed of the key that signs, and the public
+//	                              keys before it
+//
+// Every file begins with a segment_open block, which repeats what is needed to go
+// on without the files before it: size and compact range of the tree (the hashes of
+// its largest complete subtrees, from the left), the SHA-256 of the file before,
+// constitution and state. A file is closed at 10 MB.
+//
+// # Appending
+//
+// Under the lock: write the lines of all who wait with one call, flush, replace
+// the checkpoint by a flushed temporary file, and only then answer. A reader finds
+// the last block that the checkpoint covers from the end of the file, by the edge,
+// which is believed if it folds to the checkpoint's root. Blocks beyond the
+// checkpoint are accepted, if they follow; what lies behind them is the torn end of
+// a write that nobody was told of, and is set aside. Anything wrong within the
+// checkpoint is carl.ledger.tampered.
+//
+// A file of which a flush failed, or during whose flush its writer died, is not
+// flushed again: its blocks go into a new file of its name.
 package ledger
 
 import (
@@ -44,10 +127,6 @@ func (p Paths) active() string { return p.Base + ".jsonl" }
 func (p Paths) head() string   { return p.Base + ".head" }
 func (p Paths) edge() string   { return p.Base + ".edge" }
 func (p Paths) lock() string   { return p.Base + ".lock" }
-
-// unsynced is there while what was written to the open file may not be on disk:
-// a flush of it failed, and the same file is never flushed again.
-func (p Paths) unsynced() string { return p.Base + ".unsynced" }
 
 // Options say where a ledger is, and how it is kept.
 type Options struct {
@@ -201,7 +280,7 @@ func (l *Ledger) commit(batch []*request) {
 	for _, r := range batch {
 		entry, err := r.decide(t.state())
 		if err == nil {
-			err = check(entry)
+			err = t.check(entry)
 		}
 		if err != nil {
 			r.err = err
@@ -237,6 +316,9 @@ func (l *Ledger) flush(t *tail, lines *[]byte) error {
 	if len(*lines) == 0 {
 		return nil
 	}
+	if err := l.start(); err != nil {
+		return err
+	}
 	if _, err := t.file.WriteAt(*lines, t.bytes); err != nil {
 		// What is there of it was never answered for. If it cannot be cut, the
 		// next one finds a torn tail, or blocks that it may go on from.
@@ -244,7 +326,6 @@ func (l *Ledger) flush(t *tail, lines *[]byte) error {
 		return failed("write", l.paths.active(), err)
 	}
 	if err := t.file.Sync(); err != nil {
-		l.markUnsynced()
 		return failed("flush", l.paths.active(), err)
 	}
 	t.bytes += int64(len(*lines))
@@ -253,31 +334,51 @@ func (l *Ledger) flush(t *tail, lines *[]byte) error {
 		return failed("write", l.paths.head(), err)
 	}
 	t.headSize = t.edge.size
-	return nil
+	return l.finish()
 }
 
-// check refuses what no block could hold.
-func check(e Entry) error {
+// check refuses what no block could hold, and what verification would not take
+// for the next one.
+func (t *tail) check(e Entry) error {
+	refuse := func(why string) error {
+		return fault.New(fault.LedgerFailed, "ledger: "+why).WithKept("nothing was recorded")
+	}
 	var texts []string
 	switch e := e.(type) {
 	case *Constitution:
-		texts = []string{e.Digest, e.Name, e.Version}
+		if texts = []string{e.Name, e.Version}; !isDigest(e.Digest) {
+			return refuse("the digest of the constitution is not one")
+		}
 	case *Decision:
-		texts = []string{e.Action.Digest, e.Action.Kind, e.Action.Name, e.Constitution, e.Rule, e.From, e.To, e.Verdict}
-		if !utf8.ValidString(e.Action.Payload) {
-			return fault.New(fault.LedgerFailed, "ledger: the payload is not valid UTF-8").WithKept("nothing was recorded")
+		texts = []string{e.Action.Kind, e.Action.Name, e.Rule, e.From, e.To, e.Verdict}
+		switch {
+		case !isDigest(e.Action.Digest):
+			return refuse("the digest of the action is not one")
+		case e.Constitution != t.constitution || t.constitution == "":
+			return refuse("the verdict is by a constitution that was not adopted")
+		case t.stateName != "" && !t.adopted && e.From != t.stateName:
+			return refuse("the verdict does not begin in the state that the last one left")
+		case !utf8.ValidString(e.Action.Payload):
+			return refuse("the payload is not valid UTF-8")
 		}
 	case *Note:
 		texts = []string{e.Code, e.Detail}
 	case *Recovery:
 		texts = []string{e.Reason}
+	default:
+		return refuse("such a block is not appended by request")
 	}
 	for _, s := range texts {
 		if len(s) > maxText || !utf8.ValidString(s) {
-			return fault.New(fault.LedgerFailed, "ledger: a text of the block is longer than %d bytes, or not valid UTF-8", maxText).WithKept("nothing was recorded")
+			return refuse("a text of the block is too long, or not valid UTF-8")
 		}
 	}
 	return nil
+}
+
+func isDigest(s string) bool {
+	var raw Hash
+	return lowerHex([]byte(s), raw[:])
 }
 
 func (l *Ledger) takeLock() (*private.FileLock, error) {

@@ -222,6 +222,112 @@ func TestProve(t *testing.T) {
 	}
 }
 
+// TestProveConsistency proves each earlier size, and holds the proof against
+// what somebody has who kept the checkpoints.
+func TestProveConsistency(t *testing.T) {
+	dir := t.TempDir()
+	l := newLedger(t, dir, 4<<10)
+	var roots []Hash
+	adopt(t, l)
+	for i := range 60 {
+		if _, err := decide(l, fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+		h, err := l.readHead(mustKeys(t, l))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for uint64(len(roots)) <= h.size {
+			roots = append(roots, Hash{})
+		}
+		roots[h.size] = h.root
+	}
+	r := verify(t, l)
+	proved := 0
+	for size := uint64(0); size < r.Size+2; size++ {
+		p, err := l.ProveConsistency(t.Context(), size)
+		if size == 0 || size < r.FirstSeq || size > r.Size {
+			if fault.CodeOf(err) != fault.LedgerNotFound {
+				t.Errorf("%d: %v", size, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if roots[size] == (Hash{}) {
+			continue // several blocks came with one checkpoint
+		}
+		proved++
+		if p.OldRoot != roots[size] {
+			t.Errorf("the root of %d blocks is not the one that was signed", size)
+		}
+		if err := tlog.CheckTree(p.Hashes, int64(p.Size), p.Root, int64(size), roots[size]); err != nil {
+			t.Errorf("%d: %v", size, err)
+		}
+		if tlog.CheckTree(p.Hashes, int64(p.Size), p.Root, int64(size), Hash{1}) == nil {
+			t.Errorf("%d: any root will do", size)
+		}
+	}
+	if proved < 10 {
+		t.Errorf("only %d were proved", proved)
+	}
+}
+
+func mustKeys(t *testing.T, l *Ledger) *keys {
+	t.Helper()
+	k, err := l.loadKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// TestRotateKey rotates the key a few times, also where a rotation was cut off
+// between its block and the key file, and among other ledgers of one folder.
+func TestRotateKey(t *testing.T) {
+	dir := t.TempDir()
+	l := newLedger(t, dir, 4<<10)
+	if _, err := l.RotateKey(); fault.CodeOf(err) != fault.LedgerNotFound {
+		t.Errorf("%v", err)
+	}
+	fill(t, l, 5)
+	other := newLedger(t, dir, 4<<10)
+	ids, seedOf := map[string]bool{}, map[string]string{}
+	for i := range 6 {
+		cut := i%2 == 1
+		b, err := l.RotateKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cut {
+			// The key file as it was while the block was written.
+			k := mustKeys(t, l)
+			f := k.file
+			f.NextSeed, f.Seed = f.Seed, seedOf[b.KeyID]
+			f.Previous = f.Previous[:len(f.Previous)-1]
+			if err := l.writeKeys(&f); err != nil {
+				t.Fatal(err)
+			}
+			l.tail = nil
+		}
+		verify(t, other)
+		d, err := decide(other, fmt.Sprint("after", i))
+		if err != nil || d.KeyID != keyID(b.KeyRotation.NewKey) {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		if d, err = decide(l, fmt.Sprint("mine", i)); err != nil || d.KeyID != keyID(b.KeyRotation.NewKey) {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		ids[d.KeyID] = true
+		seedOf[d.KeyID] = mustKeys(t, l).file.Seed
+		verify(t, l)
+	}
+	if len(ids) != 6 {
+		t.Errorf("%d keys", len(ids))
+	}
+}
+
 func TestConcurrentAppends(t *testing.T) {
 	dir := t.TempDir()
 	ledgers := []*Ledger{newLedger(t, dir, 16<<10), newLedger(t, dir, 16<<10), newLedger(t, dir, 16<<10)}

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/hex"
 	"time"
 
@@ -15,6 +16,8 @@ type Line struct {
 	Seq  uint64
 	Kind Kind
 	Time time.Time
+	// Key is the public key that signed, as member x of its JWK.
+	Key string
 	// Sig is the signature in hex, the idempotency key; Hash the block's hash.
 	Sig  string
 	Hash Hash
@@ -130,8 +133,8 @@ func seqOf(line []byte) (n uint64, ok bool) {
 	return n, ok
 }
 
-// Next returns up to most blocks with up to size bytes, at least one, and none
-// at the end. What it returns was verified by its signature, and as the next in
+// Next returns up to most blocks with up to size bytes, all signed with one key,
+// at least one, and none at the end. What it returns was verified by its signature, and as the next in
 // order.
 func (r *Reader) Next(ctx context.Context, most, size int) ([]Line, error) {
 	var lines []Line
@@ -160,10 +163,11 @@ func (r *Reader) Next(ctx context.Context, most, size int) ([]Line, error) {
 				continue
 			}
 		}
-		if total += len(text); total > size && len(lines) > 0 {
+		key := base64.RawURLEncoding.EncodeToString(r.scan.keys.public[b.KeyID])
+		if total += len(text); len(lines) > 0 && (total > size || key != lines[0].Key) {
 			break
 		}
-		lines = append(lines, Line{Seq: b.Seq, Kind: b.Kind, Time: b.Time, Sig: hex.EncodeToString(b.Sig[:]), Hash: hashBlock(unsigned, b.Sig[:]), Text: text})
+		lines = append(lines, Line{Seq: b.Seq, Key: key, Kind: b.Kind, Time: b.Time, Sig: hex.EncodeToString(b.Sig[:]), Hash: hashBlock(unsigned, b.Sig[:]), Text: text})
 		r.lines, r.next = rest, r.next+1
 	}
 	return lines, nil

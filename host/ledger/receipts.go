@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"golang.org/x/mod/sumdb/note"
 
+	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/private"
 )
 
@@ -24,21 +25,39 @@ type Receipt struct {
 	Destination string `json:"destination"`
 	// Note is a C2SP signed note, as it came.
 	Note string `json:"receipt"`
+	// LedgerID and Hash are of the block that it came for.
+	LedgerID string `json:"-"`
+	Hash     Hash   `json:"-"`
 }
 
-// SaveReceipts keeps receipts, a line each, on disk when it returns.
-func (l *Ledger) SaveReceipts(receipts []Receipt) error {
-	if len(receipts) == 0 {
-		return nil
+// SaveReceipts keeps receipts, a line each, on disk when it returns. One that does
+// not attest the block that it came for is not kept: it would bear witness against
+// a ledger that is whole. refused counts them.
+func (l *Ledger) SaveReceipts(receipts []Receipt) (refused int, err error) {
+	verifier, err := l.receiptVerifier()
+	if err != nil {
+		return 0, err
 	}
 	var lines []byte
 	for _, r := range receipts {
+		a, ok := parseReceipt(r.Note, verifier)
+		if !ok || a.ledgerID != r.LedgerID || a.seq != r.Seq || a.hash != r.Hash {
+			refused++
+			continue
+		}
 		line, err := json.Marshal(r)
 		if err != nil {
-			return failed("write", l.paths.Receipts, err)
+			return refused, failed("write", l.paths.Receipts, err)
 		}
 		lines = append(append(lines, line...), '\n')
 	}
+	if len(lines) == 0 {
+		return refused, nil
+	}
+	return refused, l.appendReceipts(lines)
+}
+
+func (l *Ledger) appendReceipts(lines []byte) error {
 	f, err := l.fs.OpenFile(l.paths.Receipts, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return failed("open", l.paths.Receipts, err)
@@ -115,6 +134,18 @@ func parseReceipt(text string, verifier note.Verifier) (a attested, ok bool) {
 	return a, err == nil
 }
 
+// receiptVerifier is nil where receipts are taken as they come.
+func (l *Ledger) receiptVerifier() (note.Verifier, error) {
+	if l.receiptKey == "" {
+		return nil, nil
+	}
+	v, err := note.NewVerifier(l.receiptKey)
+	if err != nil {
+		return nil, fault.New(fault.ConfigInvalid, "camp.receipt_key is not a verifier key: %w", err)
+	}
+	return v, nil
+}
+
 // receipts are what remotes attested, by number.
 func (l *Ledger) receipts() (map[uint64][]attested, error) {
 	data, err := private.ReadFileOn(l.fs, l.paths.Receipts, 2*maxReceipts)
@@ -124,11 +155,9 @@ func (l *Ledger) receipts() (map[uint64][]attested, error) {
 	if err != nil {
 		return nil, err
 	}
-	var verifier note.Verifier
-	if l.receiptKey != "" {
-		if verifier, err = note.NewVerifier(l.receiptKey); err != nil {
-			return nil, failed("read", "the key of receipts", err)
-		}
+	verifier, err := l.receiptVerifier()
+	if err != nil {
+		return nil, err
 	}
 	all := map[uint64][]attested{}
 	for line := range bytes.Lines(data) {

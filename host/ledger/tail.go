@@ -28,10 +28,12 @@ type tail struct {
 	seg      uint64
 
 	constitution, stateName string
+	adopted                 bool // a constitution was, since the last decision, or may have been
 
 	file     private.File // the open file; nil before the first block
 	bytes    int64        // of it that are blocks
 	headSize uint64       // what the head says
+	opener   uint64       // the first block of the open file
 }
 
 func (t *tail) empty() bool { return t.file == nil }
@@ -56,6 +58,11 @@ func (t *tail) next(e Entry, now time.Time) (b *Block, line []byte, hash Hash) {
 	if now.Before(t.last) {
 		now = t.last
 	}
+	if last := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC); now.After(last) {
+		now = last // RFC 3339 has no later year
+	} else if now.Year() < 0 {
+		now = time.Time{}
+	}
 	b = &Block{LedgerID: t.ledgerID, Seq: t.edge.size, Seg: t.seg, Time: now, KeyID: t.keys.id, Prev: t.prev}
 	e.fill(b)
 	line, hash = b.sign(t.keys.private)
@@ -70,16 +77,20 @@ func (t *tail) push(b *Block, hash Hash) {
 	case b.Segment != nil:
 		t.constitution, t.stateName = b.Segment.Constitution, b.Segment.State
 	case b.Constitution != nil:
-		t.constitution = b.Constitution.Digest
+		t.constitution, t.adopted = b.Constitution.Digest, true
 	case b.Decision != nil:
-		t.stateName = b.Decision.To
+		t.stateName, t.adopted = b.Decision.To, false
 	}
 }
 
 // load reads the tail, or takes what this process left if nobody came since.
 func (l *Ledger) load() (*tail, error) {
+	unfinished, err := l.unfinished()
+	if err != nil {
+		return nil, err
+	}
 	if t := l.tail; t != nil {
-		if l.unchanged(t) {
+		if !unfinished && l.unchanged(t) {
 			return t, nil
 		}
 		t.close()
@@ -89,32 +100,32 @@ func (l *Ledger) load() (*tail, error) {
 	if err != nil {
 		return nil, err
 	}
-	archives, err := l.archives()
-	if err != nil {
-		return nil, err
-	}
-	f, err := l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0)
-	switch {
-	case err == nil:
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, failed("open", l.paths.active(), err)
-	case len(archives) > 0:
-		return l.resumeRotation(k, archives)
-	default:
-		return l.begin(k)
-	}
-	if k == nil {
-		f.Close()
-		return nil, fault.New(fault.LedgerKeyInvalid, "ledger: %s is missing, and %s has blocks that it signed", l.paths.Key, l.paths.active()).
-			WithKept("nothing was recorded").WithHint("restore %s from a copy; without it no block can follow", l.paths.Key)
-	}
-	if _, err := l.fs.Lstat(l.paths.unsynced()); err == nil {
-		if f, err = l.rewrite(f); err != nil {
+	if k != nil && k.next != nil {
+		if k, err = l.finishRotation(k); err != nil {
 			return nil, err
 		}
 	}
+	f, err := l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0)
+	if notThere(err) {
+		return l.begin(k)
+	}
+	if err != nil {
+		return nil, failed("open", l.paths.active(), err)
+	}
 	t := &tail{keys: k, file: f}
-	if err := l.readTail(t); err != nil {
+	if k == nil {
+		err = fault.New(fault.LedgerKeyInvalid, "ledger: %s is missing, and %s has blocks that it signed", l.paths.Key, l.paths.active()).
+			WithKept("nothing was recorded").WithHint("restore %s from a copy; without it no block can follow", l.paths.Key)
+	}
+	if err == nil {
+		err = l.readTail(t)
+	}
+	// A file whose flush may have failed is never flushed again, and the name of a
+	// new one may not be on disk yet: in both cases it is made once more.
+	if err == nil && (unfinished || t.headSize <= t.opener+1) {
+		err = l.remake(t)
+	}
+	if err != nil {
 		t.close()
 		return nil, err
 	}
@@ -138,10 +149,57 @@ func (l *Ledger) unchanged(t *tail) bool {
 // begin starts a ledger where nothing is. The key is made once there is
 // something to sign.
 func (l *Ledger) begin(k *keys) (*tail, error) {
+	if archives, err := l.archives(); err != nil || len(archives) > 0 {
+		if err == nil {
+			err = tampered("%s is missing, and closed files are there", l.paths.active())
+		}
+		return nil, err
+	}
 	if _, err := l.fs.Lstat(l.paths.head()); err == nil {
-		return nil, tampered("%s is there, and no block is", l.paths.head())
+		// Before a second block is written the first one's file is durable.
+		if k == nil {
+			return nil, tampered("%s is there, and no block is", l.paths.head())
+		}
+		if h, err := l.readHead(k); err != nil || h.size > 1 {
+			if err == nil {
+				err = tampered("%s is there, and no block is", l.paths.head())
+			}
+			return nil, err
+		}
 	}
 	return &tail{keys: k, ledgerID: newLedgerID()}, nil
+}
+
+// remake puts the open file's blocks into a new file of its name, and the head
+// beside it, durably.
+func (l *Ledger) remake(t *tail) error {
+	data, err := readAll(t.file)
+	if err != nil {
+		return failed("read", l.paths.active(), err)
+	}
+	if err := private.WriteFileOn(l.fs, l.paths.active(), data[:min(int64(len(data)), t.bytes)]); err != nil {
+		return failed("write", l.paths.active(), err)
+	}
+	return l.remade(t)
+}
+
+// remade goes on with a file that was just made.
+func (l *Ledger) remade(t *tail) (err error) {
+	t.close()
+	if t.file, err = l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0); err != nil {
+		return failed("open", l.paths.active(), err)
+	}
+	if err := l.writeHead(t.ledgerID, &t.edge, t.keys.private); err != nil {
+		return failed("write", l.paths.head(), err)
+	}
+	t.headSize = t.edge.size
+	if t.headSize <= t.opener+1 {
+		// From now on a missing head is one that somebody took away.
+		if err := l.fs.SyncDir(filepath.Dir(l.paths.head())); err != nil {
+			return failed("write", l.paths.head(), err)
+		}
+	}
+	return l.finish()
 }
 
 // readTail reads the open file's first block, and those at its end that matter:
@@ -165,8 +223,9 @@ func (l *Ledger) readTail(t *tail) error {
 		return err
 	}
 	t.ledgerID, t.seg = opener.LedgerID, opener.Seg
-	r.first = opener.Seq
+	r.first, t.opener = opener.Seq, opener.Seq
 	t.edge = edge{opener.Segment.Size, slices.Clone(opener.Segment.Tree)}
+	t.adopted = opener.Seq > 0 // in the file before, perhaps
 	if h == nil {
 		if err := l.firstHead(t, r, info.Size()); err != nil {
 			return err
@@ -263,6 +322,13 @@ func (r *scan) opener(data []byte) (*Block, error) {
 // to the last that says which constitution and which state hold, and sets the
 // tail by them. It returns where the block after it begins.
 func (r *scan) covered(t *tail, data []byte, e edge) (at int, ok bool) {
+	before := t.adopted
+	defer func() {
+		if !ok {
+			t.adopted = before
+		}
+	}()
+	t.adopted = false
 	var constitution, stateName *string
 	end := bytes.LastIndexByte(data, '\n') + 1
 	for end > 0 {
@@ -285,10 +351,12 @@ func (r *scan) covered(t *tail, data []byte, e edge) (at int, ok bool) {
 		}
 		switch {
 		case b.Segment != nil:
+			t.adopted = t.adopted || stateName == nil
 			constitution, stateName = or(constitution, b.Segment.Constitution), or(stateName, b.Segment.State)
 		case b.Decision != nil:
 			stateName = or(stateName, b.Decision.To)
 		case b.Constitution != nil:
+			t.adopted = t.adopted || stateName == nil
 			constitution = or(constitution, b.Constitution.Digest)
 		}
 		if constitution != nil && stateName != nil {
@@ -387,32 +455,39 @@ func readAll(f private.File) ([]byte, error) {
 	return data[:n], err
 }
 
-// markUnsynced notes that the open file's bytes may not be on disk. Where even
-// that fails, there is no more to be done.
-func (l *Ledger) markUnsynced() {
-	if f, err := l.fs.OpenFile(l.paths.unsynced(), os.O_WRONLY|os.O_CREATE, 0o600); err == nil {
-		f.Close()
+// unfinished reports whether a commit did not come to its end: its process died,
+// or its flush failed. The lock file holds a byte as long as one is under way; it
+// is not flushed, since the page cache outlives processes, and after a power cut
+// no flush is in doubt.
+func (l *Ledger) unfinished() (bool, error) {
+	info, err := l.fs.Lstat(l.paths.lock())
+	if err != nil {
+		return false, failed("read", l.paths.lock(), err)
 	}
+	return info.Size() > 0, nil
 }
 
-// rewrite puts the open file's content into a new file of its name: the old one
-// is never flushed again, since that could succeed without its bytes being there.
-func (l *Ledger) rewrite(f private.File) (private.File, error) {
-	data, err := readAll(f)
-	f.Close()
+// start notes that a commit is under way, finish that it came to its end.
+func (l *Ledger) start() error { return l.note("c") }
+
+func (l *Ledger) finish() error { return l.note("") }
+
+func (l *Ledger) note(text string) error {
+	f, err := l.fs.OpenFile(l.paths.lock(), os.O_RDWR, 0)
 	if err == nil {
-		err = private.WriteFileOn(l.fs, l.paths.active(), data)
-	}
-	if err == nil {
-		err = l.fs.Remove(l.paths.unsynced())
-	}
-	if err == nil {
-		f, err = l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0)
+		if text == "" {
+			err = f.Truncate(0)
+		} else {
+			_, err = f.WriteAt([]byte(text), 0)
+		}
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
 	}
 	if err != nil {
-		return nil, failed("rewrite", l.paths.active(), err)
+		return failed("write", l.paths.lock(), err)
 	}
-	return f, nil
+	return nil
 }
 
 // archive is a closed file.
@@ -451,36 +526,30 @@ func archiveName(base string, first, last uint64) string {
 	return base + "." + strconv.FormatUint(first, 10) + "-" + strconv.FormatUint(last, 10) + ".jsonl"
 }
 
-// openSegment closes the open file and begins the next. The tail stands behind
-// the new file's first block then.
+// openSegment begins the next file. The open one is copied under the name of a
+// closed one, durably, and only then replaced: at every moment each block is
+// under one name at least. The tail stands behind the new file's first block then.
 func (l *Ledger) openSegment(t *tail) error {
-	var previous *Previous
 	if t.keys == nil {
 		var err error
 		if t.keys, err = l.makeKeys(); err != nil {
 			return err
 		}
 	}
-	if !t.empty() {
-		data, err := readAll(t.file)
-		if err != nil {
-			return failed("read", l.paths.active(), err)
-		}
-		t.close()
-		opener, err := (&scan{keys: t.keys, path: l.paths.active()}).opener(data)
-		if err != nil {
-			return err
-		}
-		previous = &Previous{First: opener.Seq, Last: t.edge.size - 1, SHA256: sha256.Sum256(data)}
-		to := archiveName(l.paths.Base, previous.First, previous.Last)
-		if err := l.fs.Rename(l.paths.active(), to); err != nil {
-			return failed("close", l.paths.active(), err)
-		}
-		if err := l.fs.SyncDir(filepath.Dir(to)); err != nil {
-			return failed("close", l.paths.active(), err)
-		}
-		t.seg++
+	if t.empty() {
+		return l.beginFile(t, nil)
 	}
+	data, err := readAll(t.file)
+	if err != nil {
+		return failed("read", l.paths.active(), err)
+	}
+	data = data[:min(int64(len(data)), t.bytes)]
+	previous := &Previous{First: t.opener, Last: t.edge.size - 1, SHA256: sha256.Sum256(data)}
+	closed := archiveName(l.paths.Base, previous.First, previous.Last)
+	if err := private.WriteFileOn(l.fs, closed, data); err != nil {
+		return failed("close", closed, err)
+	}
+	t.seg++
 	return l.beginFile(t, previous)
 }
 
@@ -490,6 +559,10 @@ func (l *Ledger) beginFile(t *tail, previous *Previous) error {
 	if err != nil {
 		return err
 	}
+	archives = slices.DeleteFunc(archives, func(a archive) bool {
+		// A copy of the open file whose making was cut off, before others came.
+		return a.last >= t.edge.size || previous != nil && a.first == previous.First && a.last != previous.Last
+	})
 	doomed := archives[:max(0, len(archives)-maxArchives)]
 	archives = archives[len(doomed):]
 	var dropped *Dropped
@@ -520,7 +593,7 @@ func (l *Ledger) beginFile(t *tail, previous *Previous) error {
 		return failed("begin", l.paths.active(), err)
 	}
 	t.push(b, hash)
-	t.bytes = int64(len(line))
+	t.bytes, t.opener = int64(len(line)), b.Seq
 	if dropped != nil {
 		if err := l.ownUp(t, dropped, line); err != nil {
 			return err
@@ -532,20 +605,7 @@ func (l *Ledger) beginFile(t *tail, previous *Previous) error {
 			return failed("remove", a.path, err)
 		}
 	}
-	if t.file, err = l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0); err != nil {
-		return failed("open", l.paths.active(), err)
-	}
-	if err := l.writeHead(t.ledgerID, &t.edge, t.keys.private); err != nil {
-		return failed("write", l.paths.head(), err)
-	}
-	t.headSize = t.edge.size
-	if t.headSize == 1 {
-		// From now on a missing head is a head that somebody took away.
-		if err := l.fs.SyncDir(filepath.Dir(l.paths.head())); err != nil {
-			return failed("write", l.paths.head(), err)
-		}
-	}
-	return nil
+	return l.remade(t)
 }
 
 // ownUp records, behind the block that opens a file, which blocks are gone that
@@ -570,43 +630,3 @@ func (l *Ledger) unforwarded() (from uint64, some bool) {
 }
 
 func notThere(err error) bool { return errors.Is(err, fs.ErrNotExist) }
-
-// resumeRotation goes on where a rotation was cut off: the open file was closed,
-// and the next one not yet begun.
-func (l *Ledger) resumeRotation(k *keys, archives []archive) (*tail, error) {
-	lastOne := archives[len(archives)-1]
-	if k == nil {
-		return nil, keyInvalid(l.paths.Key)
-	}
-	f, err := l.fs.OpenFile(lastOne.path, os.O_RDWR, 0)
-	if err != nil {
-		return nil, failed("open", lastOne.path, err)
-	}
-	defer f.Close()
-	h, err := l.readHead(k)
-	if err != nil {
-		return nil, err
-	}
-	if h == nil || h.size > lastOne.last+1 {
-		return nil, tampered("%s is missing, and the checkpoint has blocks that were in it", l.paths.active())
-	}
-	data, err := readAll(f)
-	if err != nil {
-		return nil, failed("read", lastOne.path, err)
-	}
-	r := &scan{keys: k, path: lastOne.path, first: lastOne.first}
-	opener, err := r.opener(data)
-	if err != nil {
-		return nil, err
-	}
-	t := &tail{keys: k, ledgerID: opener.LedgerID, seg: opener.Seg, edge: edge{opener.Segment.Size, slices.Clone(opener.Segment.Tree)}}
-	good, err := r.replay(t, data, h)
-	if err != nil {
-		return nil, err
-	}
-	if good != len(data) || t.edge.size != lastOne.last+1 || opener.Seq != lastOne.first {
-		return nil, tampered("%s does not hold the blocks that its name says", lastOne.path)
-	}
-	t.seg++
-	return t, l.beginFile(t, &Previous{First: lastOne.first, Last: lastOne.last, SHA256: sha256.Sum256(data)})
-}

@@ -3,10 +3,11 @@ package ledger
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"runtime"
 	"slices"
@@ -23,9 +24,9 @@ type Report struct {
 	LedgerID string
 	// Blocks were verified, from FirstSeq on; Size is one more than the last.
 	Blocks, FirstSeq, Size uint64
-	// Head is how many blocks the checkpoint covers, Root what they come to. The
-	// blocks beyond are whole as well.
+	// Head is how many blocks the checkpoint covers; those beyond are whole as well.
 	Head uint64
+	// Root is the Merkle root of all Size blocks.
 	Root Hash
 	// PrunedRoot is what the blocks before FirstSeq came to.
 	PrunedRoot Hash
@@ -40,9 +41,10 @@ type Report struct {
 
 // view is the files of a ledger as they were at one moment.
 type view struct {
-	keys  *keys
-	head  *head
-	files []segmentFile
+	keys    *keys
+	head    *head
+	headErr error // why there is none
+	files   []segmentFile
 }
 
 type segmentFile struct {
@@ -66,7 +68,7 @@ func (v *view) bytes() (n int64) {
 
 // view opens all files while nobody appends. It is empty where there is no
 // ledger.
-func (l *Ledger) view() (v *view, err error) {
+func (l *Ledger) view() (*view, error) {
 	if _, err := l.fs.Lstat(l.paths.lock()); err == nil {
 		lock, err := l.takeLock()
 		if err != nil {
@@ -74,52 +76,91 @@ func (l *Ledger) view() (v *view, err error) {
 		}
 		defer lock.Unlock()
 	}
+	v, err := l.openFiles()
+	if err != nil {
+		return nil, err
+	}
+	if v.headErr != nil {
+		v.close()
+		return nil, v.headErr
+	}
+	return v, nil
+}
+
+// openFiles opens all files. What is wrong with the checkpoint is in the view.
+func (l *Ledger) openFiles() (v *view, err error) {
 	v = new(view)
+	opened := v
 	defer func() {
 		if err != nil {
-			v.close()
+			opened.close()
 		}
 	}()
 	if v.keys, err = l.loadKeys(); err != nil {
-		return v, err
+		return nil, err
 	}
 	archives, err := l.archives()
 	if err != nil {
-		return v, err
+		return nil, err
 	}
-	paths := make([]string, 0, len(archives)+1)
-	for _, a := range archives {
+	var paths []string
+	for _, a := range l.kept(archives) {
 		paths = append(paths, a.path)
 	}
 	for _, path := range append(paths, l.paths.active()) {
 		f, err := l.fs.OpenFile(path, os.O_RDONLY, 0)
-		if errors.Is(err, fs.ErrNotExist) {
+		if notThere(err) {
 			continue
 		}
 		if err != nil {
-			return v, failed("open", path, err)
+			return nil, failed("open", path, err)
 		}
 		info, err := f.Stat()
 		if err != nil {
 			f.Close()
-			return v, failed("open", path, err)
+			return nil, failed("open", path, err)
 		}
 		v.files = append(v.files, segmentFile{path, f, info.Size()})
 	}
 	if v.keys == nil {
 		if len(v.files) > 0 {
-			return v, fault.New(fault.LedgerKeyInvalid, "ledger: %s is missing, and with it the keys that the blocks are verified with", l.paths.Key).
+			return nil, fault.New(fault.LedgerKeyInvalid, "ledger: %s is missing, and with it the keys that the blocks are verified with", l.paths.Key).
 				WithHint("restore %s from a copy", l.paths.Key)
 		}
 		return v, nil
 	}
-	if v.head, err = l.readHead(v.keys); err != nil {
-		return v, err
+	v.head, err = l.readHead(v.keys)
+	switch {
+	case fault.CodeOf(err) == fault.LedgerTampered:
+		v.headErr, err = err, nil
+	case err == nil && len(v.files) == 0 && v.head != nil:
+		v.headErr = tampered("%s is there, and no block is", l.paths.head())
 	}
-	if len(v.files) == 0 && v.head != nil {
-		return v, tampered("%s is there, and no block is", l.paths.head())
+	return v, err
+}
+
+// kept tells which closed files belong to the ledger, by the open file's first
+// block: from what it says was kept, up to itself. Others are copies of the open
+// file whose making was cut off, or files whose removal was.
+func (l *Ledger) kept(archives []archive) []archive {
+	f, err := l.fs.OpenFile(l.paths.active(), os.O_RDONLY, 0)
+	if err != nil {
+		return archives
 	}
-	return v, nil
+	defer f.Close()
+	start := make([]byte, maxLine+1)
+	n, err := f.ReadAt(start, 0)
+	if err != nil && err != io.EOF {
+		return archives
+	}
+	line, _, ended := bytes.Cut(start[:n], []byte("\n"))
+	b, _, ok := parse(line)
+	if !ended || !ok || b.Segment == nil {
+		return archives
+	}
+	return slices.DeleteFunc(archives, func(a archive) bool {
+		return a.first >= b.Seq || a.last < b.Segment.PrunedBefore
+	})
 }
 
 // Verify checks every block that is kept: form, signature, chain, order, the
@@ -143,24 +184,31 @@ func (l *Ledger) Each(ctx context.Context, progress func(done, total int64), f f
 		return nil, err
 	}
 	defer v.close()
-	r := &Report{}
-	receipts, err := l.receipts()
-	if err != nil {
+	w := &walk{view: v, report: &Report{}, progress: progress, total: v.bytes()}
+	if err := l.verify(ctx, w, f); err != nil {
 		return nil, err
 	}
-	if len(v.files) == 0 {
-		if len(receipts) > 0 {
-			return nil, tampered("nothing is there, and a remote attested blocks: it was taken away")
-		}
-		return r, nil
+	return w.report, nil
+}
+
+// verify walks over all blocks, and holds them against what remotes attested.
+func (l *Ledger) verify(ctx context.Context, w *walk, f func(b *Block, line []byte, hash Hash) error) error {
+	receipts, err := l.receipts()
+	if err != nil {
+		return err
 	}
-	w := &walk{view: v, report: r, progress: progress, total: v.bytes()}
+	if len(w.view.files) == 0 {
+		if len(receipts) > 0 {
+			return tampered("nothing is there, and a remote attested blocks: it was taken away")
+		}
+		return nil
+	}
 	err = w.all(ctx, func(b *Block, line []byte, hash Hash) error {
 		for _, a := range receipts[b.Seq] {
 			if a.ledgerID == b.LedgerID && a.hash != hash {
 				return tampered("block %d is not the one that a remote attested", b.Seq)
 			}
-			r.Receipts++
+			w.report.Receipts++
 		}
 		if f == nil {
 			return nil
@@ -168,14 +216,14 @@ func (l *Ledger) Each(ctx context.Context, progress func(done, total int64), f f
 		return f(b, line, hash)
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for seq, list := range receipts {
-		if seq >= r.Size && list[0].ledgerID == r.LedgerID {
-			return nil, tampered("it ends with block %d, and a remote attested block %d: it was rolled back", r.Size-1, seq)
+		if seq >= w.report.Size && list[0].ledgerID == w.report.LedgerID {
+			return tampered("it ends with block %d, and a remote attested block %d: it was rolled back", w.report.Size-1, seq)
 		}
 	}
-	return r, nil
+	return nil
 }
 
 // walk goes over all blocks in order.
@@ -185,16 +233,20 @@ type walk struct {
 	tail     tail
 	keyID    string // the key that signs now
 	previous *Previous
-	adopted  bool // a constitution was adopted since the last decision
 	// prunedBefore is the first block that was kept when the last file was opened.
 	prunedBefore uint64
 	progress     func(done, total int64)
 	done, total  int64
+
+	// index is the file that is being read, good how many bytes of it are blocks
+	// that are right.
+	index, good int
 }
 
 // all verifies every file, and calls each with every block, where it is not nil.
 func (w *walk) all(ctx context.Context, each func(b *Block, line []byte, hash Hash) error) error {
 	for i, f := range w.view.files {
+		w.index, w.good = i, 0
 		data, err := readAll(f.file)
 		if err != nil {
 			return failed("read", f.path, err)
@@ -204,8 +256,12 @@ func (w *walk) all(ctx context.Context, each func(b *Block, line []byte, hash Ha
 			return err
 		}
 	}
+	w.index, w.good = len(w.view.files), 0
 	r, t := w.report, &w.tail
 	h := w.view.head
+	if h != nil && h.size < r.FirstSeq {
+		return tampered("the checkpoint has %d blocks, and block %d is the first that is kept", h.size, r.FirstSeq)
+	}
 	if h == nil && (r.FirstSeq > 0 || t.edge.size > 1 || r.Torn > 0) {
 		return tampered("the checkpoint is missing beside block %d", t.edge.size-1)
 	}
@@ -221,7 +277,7 @@ func (w *walk) all(ctx context.Context, each func(b *Block, line []byte, hash Ha
 	if r.FirstSeq > w.prunedBefore {
 		return tampered("block %d is missing: nothing says that it was pruned", w.prunedBefore)
 	}
-	if w.keyID != w.view.keys.id {
+	if k := w.view.keys; w.keyID != k.id && (k.next == nil || w.keyID != keyID(k.next.Public().(ed25519.PublicKey))) {
 		return tampered("its last block %d was not signed with the key that is kept here", t.edge.size-1)
 	}
 	r.LedgerID, r.Size, r.Root, r.State = t.ledgerID, t.edge.size, t.edge.root(), t.state()
@@ -280,10 +336,11 @@ func (w *walk) file(ctx context.Context, path string, data []byte, last bool, ea
 					return err
 				}
 			}
-			if h := w.view.head; h != nil && w.tail.edge.size == h.size && w.tail.edge.root() != h.root {
+			if h := w.view.head; h != nil && w.tail.edge.size == h.size && (w.tail.edge.root() != h.root || !w.mayHead(c.block, h)) {
 				return tampered("block %d, or one before it, is not the one that the checkpoint has", h.size-1)
 			}
 			w.done += int64(len(c.line)) + 1
+			w.good += len(c.line) + 1
 		}
 		if w.progress != nil {
 			w.progress(w.done, w.total)
@@ -300,6 +357,16 @@ func (w *walk) file(ctx context.Context, path string, data []byte, last bool, ea
 	}
 	w.previous = &Previous{First: s.first, Last: w.tail.edge.size - 1, SHA256: sum}
 	return nil
+}
+
+// mayHead reports whether a checkpoint that ends with a block is signed by the
+// key of that block, or by the one that it rotates to: a key that was withdrawn
+// must not sign away what came later.
+func (w *walk) mayHead(b *Block, h *head) bool {
+	if h.vkey == VerifierKey(b.LedgerID, w.view.keys.public[b.KeyID]) {
+		return true
+	}
+	return b.KeyRotation != nil && h.vkey == VerifierKey(b.LedgerID, b.KeyRotation.NewKey)
 }
 
 // covered reports whether the checkpoint covers the block that comes next.
@@ -362,8 +429,11 @@ func (w *walk) open(s *scan, c *checked) error {
 		t.ledgerID, t.edge, t.seg, t.prev = b.LedgerID, e.clone(), b.Seg, b.Prev
 		t.constitution, t.stateName = b.Segment.Constitution, b.Segment.State
 		w.keyID, s.first = b.KeyID, b.Seq
-		w.adopted = b.Seq > 0 // perhaps, in a file that is gone
+		t.adopted = b.Seq > 0 // perhaps, in a file that is gone
 		w.report.FirstSeq, w.report.PrunedRoot = b.Seq, e.root()
+		if h := w.view.head; h != nil && h.size == b.Seq && h.root != e.root() {
+			return tampered("block %d opens %s on other blocks than the checkpoint has", b.Seq, s.path)
+		}
 	default:
 		t.seg++
 		p := b.Segment.Previous
@@ -412,7 +482,7 @@ func (w *walk) wrong(s *scan, c *checked) string {
 		return "opens a file with another state than the last decision left"
 	case b.Decision != nil && b.Decision.Constitution != t.constitution:
 		return "was decided by a constitution that was not adopted"
-	case b.Decision != nil && !w.adopted && t.stateName != "" && b.Decision.From != t.stateName:
+	case b.Decision != nil && !t.adopted && t.stateName != "" && b.Decision.From != t.stateName:
 		return "does not begin in the state that the last decision left"
 	case b.KeyRotation != nil && !w.rotates(b):
 		return "rotates to a key that did not sign it"
@@ -427,12 +497,7 @@ func (w *walk) rotates(b *Block) bool {
 
 func (w *walk) push(c *checked) {
 	w.tail.push(c.block, c.hash)
-	switch {
-	case c.block.Constitution != nil:
-		w.adopted = true
-	case c.block.Decision != nil:
-		w.adopted = false
-	case c.block.KeyRotation != nil:
-		w.keyID = keyID(c.block.KeyRotation.NewKey)
+	if k := c.block.KeyRotation; k != nil {
+		w.keyID = keyID(k.NewKey)
 	}
 }

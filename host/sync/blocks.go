@@ -50,6 +50,7 @@ type blockLane struct {
 	lane
 	path    string
 	cursor  blockCursor
+	key     string // with which the blocks are signed that the forwarder was opened for
 	waiting uint64
 }
 
@@ -166,7 +167,7 @@ func (l *blockLane) run(ctx context.Context, mode runMode) error {
 
 // sendBlocks makes one delivery, and moves the cursor behind what was answered.
 func (l *blockLane) sendBlocks(ctx context.Context, lines []ledger.Line) halt {
-	if stop := l.forward(ctx); stop.kind != goOn {
+	if stop := l.forward(ctx, lines[0].Key); stop.kind != goOn {
 		return stop
 	}
 	if !l.stillGranted() {
@@ -201,7 +202,7 @@ func (l *blockLane) judgeBlocks(lines []ledger.Line, outcomes []world.Outcome) h
 			l.cursor.Acknowledged++
 			l.progress++
 			if o.Kind == world.Accepted && o.Text != "" {
-				receipts = append(receipts, ledger.Receipt{Seq: line.Seq, Destination: l.dest.Name, Note: o.Text})
+				receipts = append(receipts, ledger.Receipt{Seq: line.Seq, Destination: l.dest.Name, Note: o.Text, LedgerID: l.cursor.LedgerID, Hash: line.Hash})
 			}
 			continue
 		case world.Conflict:
@@ -219,8 +220,12 @@ func (l *blockLane) judgeBlocks(lines []ledger.Line, outcomes []world.Outcome) h
 		break
 	}
 	l.o.Progress(l.dest.Name, int(l.cursor.Acknowledged))
-	if err := l.o.Ledger.SaveReceipts(receipts); err != nil {
+	refused, err := l.o.Ledger.SaveReceipts(receipts)
+	if err != nil {
 		l.o.Log(world.LogError, fmt.Sprintf("%s: its receipts could not be kept: %v", l.dest.Name, err))
+	}
+	if refused > 0 {
+		l.o.Log(world.LogWarn, fmt.Sprintf("%s: %d receipts are not for the blocks that they came for, and were not kept", l.dest.Name, refused))
 	}
 	return stop
 }
@@ -263,21 +268,29 @@ func (l *blockLane) settleBlocks(stop halt) {
 	c.Code, c.Reason, c.Hint = string(stop.code), stop.reason, stop.hint
 }
 
-// forward loads the forwarder alone.
-func (l *blockLane) forward(ctx context.Context) halt {
-	if l.forwarder != nil {
+// forward loads the forwarder alone, for blocks that are signed with key.
+func (l *blockLane) forward(ctx context.Context, key string) halt {
+	if l.forwarder != nil && l.key == key {
 		return halt{}
+	}
+	l.close()
+	settings := l.dest.Settings
+	if l.dest.LedgerSettings != nil {
+		var err error
+		if settings, err = l.dest.LedgerSettings(key); err != nil {
+			return l.failed(ctx, err)
+		}
 	}
 	forwarder, closer, err := l.dest.LoadForwarder(ctx)
 	if err != nil {
 		return l.failed(ctx, err)
 	}
 	l.closer = closer
-	if err := forwarder.Open(ctx, l.dest.Settings); err != nil {
+	if err := forwarder.Open(ctx, settings); err != nil {
 		l.close()
 		return l.failed(ctx, err)
 	}
-	l.forwarder = forwarder
+	l.forwarder, l.key = forwarder, key
 	return halt{}
 }
 

@@ -92,6 +92,9 @@ type Destination struct {
 	Network bool
 	// Settings is the JSON text that the forwarder is opened with.
 	Settings []byte
+	// LedgerSettings is the same for blocks that are signed with a key, member x of
+	// its JWK; nil takes Settings.
+	LedgerSettings func(key string) ([]byte, error)
 	// Login says that `carl camp login` mends a refusal of the credentials.
 	Login bool
 	// Load loads the plugins. It is called only when there is something to

@@ -122,7 +122,8 @@ func (s *Server) getKeys(*call) answer {
 	return reply(200, struct {
 		Keys        []Key  `json:"keys"`
 		OfflineRoot string `json:"offline_root"`
-	}{s.Keys(), s.OfflineRoot()})
+		ReceiptKey  string `json:"receipt_key"`
+	}{s.Keys(), s.OfflineRoot(), s.ReceiptKey()})
 }
 
 // changed makes a change that may take the named members of a query, and

@@ -45,8 +45,10 @@ type faultKind struct {
 //   - lost: everything is done, and then the connection is cut;
 //   - lie: everything is done, and then the answer is one that no client
 //     should believe: not JSON, cut off, endless, or empty; of signals also
-//     with an event missing, doubled or foreign, or with an unknown status.
-//     What an answer of this kind does say about an event is true.
+//     with an event missing, doubled or foreign, or with an unknown status,
+//     though what it does say about an event is true; of a block also with
+//     another sig or none, or with a receipt that was changed, is by another
+//     key, or is about another block.
 //
 // The error is a *[fault.Error] with code [fault.Usage].
 func ParseFaults(s string) (Faults, error) {
@@ -197,9 +199,16 @@ func lie(a answer, pick uint64) answer {
 	if a.status != 200 {
 		return notJSON()
 	}
+	if n := uint64(len(a.lies)); n > 0 {
+		which := pick % (anyLies + n)
+		if which < anyLies {
+			return lieOfAny(a, which)
+		}
+		return a.lies[which-anyLies]()
+	}
 	var doc results
 	if json.Unmarshal(a.body, &doc) != nil || len(doc.Results) == 0 {
-		return lieOfAny(a, pick%4)
+		return lieOfAny(a, pick%anyLies)
 	}
 	last := len(doc.Results) - 1
 	switch pick % 8 {
@@ -229,6 +238,7 @@ const (
 	cutOffLie
 	endlessLie
 	emptyLie
+	anyLies // how many there are
 )
 
 func lieOfAny(a answer, which uint64) answer {

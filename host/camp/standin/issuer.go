@@ -57,7 +57,13 @@ func openIssuer(file string, o Options, clock func() time.Time) (*issuer, error)
 		}
 		if found {
 			i.state = st
-			if o.Tier != "" {
+			if st.ReceiptKey == nil {
+				err = i.change(func(st *state) error {
+					st.ReceiptKey = newSeed()
+					return nil
+				})
+			}
+			if err == nil && o.Tier != "" {
 				err = i.setTier(o.Tier)
 			}
 			return i, err

@@ -149,6 +149,7 @@ func (p *platform) look(t testing.TB, method, path string) (keys []Key, offlineR
 	var doc struct {
 		Keys        []Key  `json:"keys"`
 		OfflineRoot string `json:"offline_root"`
+		ReceiptKey  string `json:"receipt_key"`
 	}
 	if err := json.Unmarshal([]byte(text), &doc, json.RejectUnknownMembers(true)); err != nil {
 		t.Fatalf("%v in %s", err, text)

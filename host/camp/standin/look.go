@@ -13,7 +13,7 @@ import (
 const (
 	// maxConflicts bounds how many conflicts are remembered; one is one too many.
 	maxConflicts = 1000
-	// maxPage is how many signals one look at /dev/signals shows: 2 MiB of lines.
+	// maxPage is how many lines one look at signals or blocks shows: of signals, 2 MiB.
 	maxPage = 10_000
 )
 
@@ -22,6 +22,8 @@ type Summary struct {
 	Tier    string         `json:"tier"`
 	Signals int            `json:"signals"`
 	Types   map[string]int `json:"types"`
+	// Blocks counts the blocks of all ledgers.
+	Blocks int `json:"blocks"`
 	// Duplicates counts events that came again with the same body.
 	Duplicates int `json:"duplicates"`
 	// Conflicts counts events that came with another body under a known id.
@@ -98,6 +100,7 @@ func (s *Server) Summary() Summary {
 		Tier:         tier,
 		Signals:      total,
 		Types:        types,
+		Blocks:       s.ledgers.count(),
 		Duplicates:   c.seen[duplicate],
 		Conflicts:    c.seen[conflict],
 		Rejected:     c.seen[rejected],
@@ -140,7 +143,8 @@ func (s *Server) getSummary(*call) answer {
 	}{"carl.camp.dev/1", s.Summary()})
 }
 
-func (s *Server) getSignals(c *call) answer {
+// pageOf reads which part of a list is asked for.
+func (c *call) pageOf() (after, limit int, ok bool) {
 	query := c.URL.Query()
 	number := func(name string, otherwise int) (int, bool) {
 		if !query.Has(name) {
@@ -151,11 +155,16 @@ func (s *Server) getSignals(c *call) answer {
 	}
 	after, ok1 := number("after", 0)
 	limit, ok2 := number("limit", maxPage)
-	if !ok1 || !ok2 {
+	return after, min(limit, maxPage), ok1 && ok2
+}
+
+func (s *Server) getSignals(c *call) answer {
+	after, limit, ok := c.pageOf()
+	if !ok {
 		return refuse(422, "invalid_query", "after and limit are numbers")
 	}
 	var lines []byte
-	for _, h := range s.signals.page(after, min(limit, maxPage)) {
+	for _, h := range s.signals.page(after, limit) {
 		line, err := json.Marshal(struct {
 			ID     string `json:"id"`
 			Type   string `json:"type"`

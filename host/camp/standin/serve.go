@@ -45,12 +45,15 @@ func (s *Server) table() []route {
 		{method: "POST", path: paths.Signals, serve: s.postSignals},
 		{method: "GET", path: paths.JWKS, open: true, serve: s.getJWKS},
 		{method: "GET", path: paths.Entitlements, serve: s.getEntitlements},
+		{method: "POST", path: paths.LedgerAppend, serve: s.postBlock},
 
 		{method: "GET", path: "/dev/summary", own: true, serve: s.getSummary},
 		{method: "GET", path: "/dev/signals", own: true, serve: s.getSignals},
 		{method: "GET", path: "/dev/signals/*", own: true, serve: s.getSignal},
 		{method: "GET", path: "/dev/conflicts", own: true, serve: s.getConflicts},
 		{method: "GET", path: "/dev/keys", own: true, serve: s.getKeys},
+		{method: "GET", path: "/dev/ledger", own: true, serve: s.getLedgers},
+		{method: "GET", path: "/dev/ledger/*", own: true, serve: s.getLedger},
 
 		{method: "POST", path: "/dev/tier/*", own: true, serve: s.postTier},
 		{method: "POST", path: "/dev/grant/*", own: true, serve: s.postGrant},
@@ -59,6 +62,8 @@ func (s *Server) table() []route {
 		{method: "POST", path: "/dev/issued/*", own: true, serve: s.postIssued},
 		{method: "POST", path: "/dev/keys/*", own: true, serve: s.postKeys},
 		{method: "POST", path: "/dev/license", own: true, serve: s.postLicense},
+		{method: "POST", path: "/dev/ledger/conflict", own: true, serve: s.postConflict},
+		{method: "POST", path: "/dev/receipts/*", own: true, serve: s.postReceipts},
 	}
 }
 
@@ -78,6 +83,9 @@ type answer struct {
 	header      map[string]string
 	contentType string // application/json where empty
 	body        []byte
+	// lies are what the fault lie can make of this answer, beside what it can
+	// make of every one.
+	lies []func() answer
 }
 
 // problem is the JSON form of an error.

@@ -6,15 +6,18 @@
 // # What it serves
 //
 // The calls of the platform that are built (a file for each group: signals.go,
-// keys.go, entitlements.go), and its own under /dev/, for looking at what it
-// holds (look.go):
+// keys.go, entitlements.go, ledger.go), and its own under /dev/, for looking at
+// what it holds (look.go):
 //
 //	GET /dev/summary          counts, by type and by what was refused
 //	GET /dev/signals          the signals held, a JSON line each, in order of arrival;
 //	                          ?after=N skips N, ?limit=N ends after N (default and at most 10,000)
 //	GET /dev/signals/{id}     one signal, byte for byte as it was received
 //	GET /dev/conflicts        the first 1,000 bodies that came under an id that had another
-//	GET /dev/keys             the keys there are, and the offline root
+//	GET /dev/keys             the keys there are, the offline root, and the key of receipts
+//	GET /dev/ledger           the ledgers that blocks came of
+//	GET /dev/ledger/{id}      the blocks of one, a line each, byte for byte as they were received;
+//	                          ?after=N and ?limit=N as of signals, and at most 16 MiB
 //
 // and for making it another platform than it was (admin.go):
 //
@@ -25,16 +28,19 @@
 //	POST /dev/issued/{duration}       lets tokens look as if issued that long ago; 0s is normal again
 //	POST /dev/keys/{how}              changes the keys: add, retire, replace or swap (see [Rotation])
 //	POST /dev/license                 signs a licence; ?tier=, ?for=, ?issued=, ?install_id=
+//	POST /dev/ledger/conflict         answers the next new block as a conflict
+//	POST /dev/receipts/{on|off}       acknowledges blocks with a receipt, or without
 //
 // All calls but the key set ask for the bearer token. The same changes can be
 // made from Go: [Server.SetTier] and what follows it.
 //
 // # What it keeps
 //
-// With a data folder, every signal is a line of signals.jsonl, on disk before
-// it is acknowledged; the token is in the file token, and keys, tier and grants
-// in keys.json (state.go). All three outlast the process, however it ends; what
-// makes it fail on request does not. One process at a time has the folder.
+// With a data folder, every signal is a line of signals.jsonl, and every block
+// one of ledger.jsonl (ledger_store.go), on disk before it is acknowledged; the
+// token is in the file token, and keys, tier and grants in keys.json (state.go).
+// All of them outlast the process, however it ends; what makes it fail on
+// request does not. One process at a time has the folder.
 //
 // # How it fails
 //
@@ -139,6 +145,7 @@ type Server struct {
 	anywhere   bool
 	lock       *private.FileLock
 	signals    *signalStore
+	ledgers    *ledgerStore
 	issuer     *issuer
 	draws      *draws
 	counts     *counts
@@ -153,9 +160,9 @@ type Server struct {
 
 // New opens the store and makes a stand-in. Errors are *[fault.Error]: of the
 // folder's use, [fault.Usage] for Tier and Issuer, [fault.CampTokenInvalid] for
-// Token, [fault.IO] for signals that are damaged elsewhere than at their end
-// and for a keys.json that is damaged: new keys in place of lost ones are what
-// an attack looks like, and nobody gets them without being told.
+// Token, [fault.IO] for signals and blocks that are damaged elsewhere than at
+// their end and for a keys.json that is damaged: new keys in place of lost ones
+// are what an attack looks like, and nobody gets them without being told.
 func New(o Options) (*Server, error) {
 	s := &Server{
 		token:      o.Token,
@@ -208,7 +215,7 @@ func (s *Server) open(o Options) error {
 		if s.token == "" {
 			s.token = newToken()
 		}
-		s.signals = newSignalStore()
+		s.signals, s.ledgers = newSignalStore(), newLedgerStore()
 		var err error
 		s.issuer, err = openIssuer("", o, s.clock)
 		return err
@@ -231,7 +238,12 @@ func (s *Server) open(o Options) error {
 	if s.issuer, err = openIssuer(filepath.Join(dir, "keys.json"), o, s.clock); err != nil {
 		return err
 	}
-	s.signals, err = openSignalStore(filepath.Join(dir, "signals.jsonl"))
+	if s.signals, err = openSignalStore(filepath.Join(dir, "signals.jsonl")); err != nil {
+		return err
+	}
+	if s.ledgers, err = openLedgerStore(dir); err != nil {
+		s.signals.close()
+	}
 	return err
 }
 
@@ -330,7 +342,7 @@ func (s *Server) Close() error {
 }
 
 func (s *Server) closeStore() error {
-	err := s.signals.close()
+	err := errors.Join(s.signals.close(), s.ledgers.close())
 	s.issuer.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()

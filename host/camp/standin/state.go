@@ -33,6 +33,7 @@ const (
 //	    {"key": "train.slime.priority", "granted_at": 1795478400, "expires_at": 1795482000}
 //	  ],
 //	  "offline_root": "<seed>",
+//	  "receipt_key": "<seed>",
 //	  "keys": [
 //	    {"kid": "camp-1", "x": "…"},
 //	    {"kid": "camp-2", "x": "…", "published": true},
@@ -49,11 +50,13 @@ type state struct {
 	TierSince   int64   `json:"tier_since"`
 	Grants      []grant `json:"grants"` // sorted by key
 	OfflineRoot b64     `json:"offline_root"`
-	Keys        []key   `json:"keys"`
+	// ReceiptKey is missing in files from before there were receipts.
+	ReceiptKey b64   `json:"receipt_key,omitzero"`
+	Keys       []key `json:"keys"`
 }
 
 func newState(tier string, now int64) state {
-	return state{V: stateVersion, Tier: tier, TierSince: now, OfflineRoot: newSeed(), Keys: []key{newKey(1)}}
+	return state{V: stateVersion, Tier: tier, TierSince: now, OfflineRoot: newSeed(), ReceiptKey: newSeed(), Keys: []key{newKey(1)}}
 }
 
 // clone returns a state that can be changed while others read st. The bytes of
@@ -87,6 +90,8 @@ func (st *state) problem() string {
 		return "its tier is none"
 	case len(st.OfflineRoot) != ed25519.SeedSize:
 		return "its offline root is none"
+	case st.ReceiptKey != nil && len(st.ReceiptKey) != ed25519.SeedSize:
+		return "its receipt key is none"
 	case len(st.Grants) > maxGrants:
 		return "it has too many grants"
 	case len(st.Keys) == 0:

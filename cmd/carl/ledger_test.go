@@ -1,0 +1,213 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"carl.camp/carl/host/camp/standin"
+)
+
+// constitutions are two states that an agent walks between.
+const walkingRules = `name: walker
+version: "1"
+initial: left
+states: [left, right]
+rules:
+  - {id: go, in: [left], action: step, verdict: allow, next: right}
+  - {id: back, in: [right], action: step, verdict: allow, next: left}
+`
+
+// adopted has a constitution that allows steps.
+func (in *installation) adopted() {
+	in.t.Helper()
+	file := filepath.Join(in.t.TempDir(), "rules.yaml")
+	if err := os.WriteFile(file, []byte(walkingRules), 0o600); err != nil {
+		in.t.Fatal(err)
+	}
+	in.must("fsm", "adopt", file)
+}
+
+// blocks are the lines of the ledger, by their number.
+func (in *installation) blocks() map[uint64]string {
+	in.t.Helper()
+	blocks := map[uint64]string{}
+	for line := range bytes.Lines(in.must("ledger", "show", "--json")) {
+		var b struct{ Seq uint64 }
+		if err := json.Unmarshal(line, &b); err != nil {
+			in.t.Fatal(err)
+		}
+		blocks[b.Seq] = string(bytes.TrimSpace(line))
+	}
+	return blocks
+}
+
+// TestVerdictsOfManyProcesses has many processes decide at once, and kills some
+// of them at random moments. What was answered is in the ledger under the number
+// and the signature that were answered, the states follow on each other, and a
+// third party finds the whole of it right.
+func TestVerdictsOfManyProcesses(t *testing.T) {
+	in := install(t, "")
+	in.adopted()
+	var mu sync.Mutex
+	answered := map[uint64]string{} // signature by number
+	killed := 0
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(w)))
+			for i := range 12 {
+				cmd := in.command("fsm", "evaluate", "-", "--json")
+				cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"kind":"step","name":"%d-%d"}`, w, i))
+				var stdout bytes.Buffer
+				cmd.Stdout = &stdout
+				if err := cmd.Start(); err != nil {
+					t.Error(err)
+					return
+				}
+				victim := random.IntN(3) == 0
+				if victim {
+					time.Sleep(time.Duration(random.IntN(40)) * time.Millisecond)
+					cmd.Process.Kill()
+				}
+				err := cmd.Wait()
+				var out struct {
+					Verdict, Sig string
+					Seq          uint64
+				}
+				if json.Unmarshal(stdout.Bytes(), &out) != nil {
+					mu.Lock()
+					killed++
+					mu.Unlock()
+					if !victim {
+						t.Errorf("%v: %q", err, stdout.String())
+					}
+					continue
+				}
+				mu.Lock()
+				if other, there := answered[out.Seq]; there {
+					t.Errorf("block %d was answered twice: %s and %s", out.Seq, other, out.Sig)
+				}
+				answered[out.Seq] = out.Sig
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if killed == 0 || len(answered) < 20 {
+		t.Fatalf("%d were killed, %d answered", killed, len(answered))
+	}
+	blocks := in.blocks()
+	for seq, sig := range answered {
+		if !strings.Contains(blocks[seq], `"sig":"`+sig+`"`) {
+			t.Errorf("block %d is not the one that was answered", seq)
+		}
+	}
+	state := "left"
+	for _, seq := range slices.Sorted(maps.Keys(blocks)) {
+		var b struct {
+			Kind  string
+			State json.RawMessage
+		}
+		if err := json.Unmarshal([]byte(blocks[seq]), &b); err != nil {
+			t.Fatal(err)
+		}
+		if b.Kind != "decision" {
+			continue
+		}
+		var states struct{ From, To string }
+		if err := json.Unmarshal(b.State, &states); err != nil {
+			t.Fatal(err)
+		}
+		if states.From != state {
+			t.Errorf("block %d begins in %s, and the one before it left %s", seq, states.From, state)
+		}
+		state = states.To
+	}
+	in.must("ledger", "verify")
+	bundle := filepath.Join(t.TempDir(), "bundle")
+	in.must("ledger", "export", bundle)
+	out, err := exec.Command("node", filepath.Join("..", "..", "examples", "verify-ledger", "verify.mjs"), bundle).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), fmt.Sprintf("blocks 0 to %d", len(blocks)-1)) {
+		t.Errorf("the stand-alone verifier: %v\n%s", err, out)
+	}
+}
+
+// TestLedgerUnderFaults forwards to a platform that fails in every way, and is
+// killed in between: what it holds in the end is what was signed, each block
+// once, in order, byte for byte.
+func TestLedgerUnderFaults(t *testing.T) {
+	in := install(t, "429:0.1,500:0.1,reset:0.1,lost:0.15,lie:0.15")
+	in.adopted()
+	// Nothing is in the way of the platform's answers but its faults.
+	for range 30 {
+		in.input(`{"kind":"step"}`, "fsm", "evaluate", "-")
+	}
+	random := rand.New(rand.NewPCG(2, 2))
+	settled := func() bool {
+		var status struct {
+			Destinations []struct {
+				Name   string
+				Ledger *struct{ Pending int }
+			}
+		}
+		if err := json.Unmarshal(in.must("sync", "status", "--json"), &status); err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range status.Destinations {
+			if d.Ledger != nil && d.Ledger.Pending > 0 {
+				return false
+			}
+		}
+		return true
+	}
+	rounds := 0
+	for ; !settled(); rounds++ {
+		if rounds == 200 {
+			t.Fatal("it does not come to an end")
+		}
+		cmd := in.command("ledger", "replay", "--deadline", "5s")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if rounds%3 == 0 {
+			time.Sleep(time.Duration(50+random.IntN(150)) * time.Millisecond)
+			cmd.Process.Kill()
+		}
+		cmd.Wait()
+		if rounds == 10 {
+			in.must("ledger", "key", "--rotate")
+			in.input(`{"kind":"step"}`, "fsm", "evaluate", "-")
+		}
+	}
+	in.server.SetFaults(standin.Faults{})
+	in.must("ledger", "replay")
+	want := in.blocks()
+	ledgers := in.server.Ledgers()
+	if len(ledgers) != 1 {
+		t.Fatalf("%+v", ledgers)
+	}
+	got := in.server.Lines(ledgers[0].LedgerID)
+	if len(got) != len(want) {
+		t.Fatalf("the platform holds %d blocks, and %d were signed", len(got), len(want))
+	}
+	for seq, line := range got {
+		if want[uint64(seq)] != string(bytes.TrimSpace(line)) {
+			t.Errorf("block %d differs:\n%s\n%s", seq, line, want[uint64(seq)])
+		}
+	}
+	if rounds < 3 {
+		t.Errorf("it took only %d rounds: nothing failed", rounds)
+	}
+	in.must("ledger", "verify")
+}
