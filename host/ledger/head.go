@@ -67,6 +67,10 @@ func parseHead(data []byte, public map[string]ed25519.PublicKey) (*head, error) 
 	if err != nil || len(n.Sigs) != 1 || len(n.UnverifiedSigs) != 0 {
 		return nil, errHead
 	}
+	// A second signature of the same key, right or not, is passed over by note.
+	if s := n.Sigs[0]; string(data) != n.Text+"\n— "+s.Name+" "+s.Base64+"\n" {
+		return nil, errHead
+	}
 	// The idle bits of the last character are not looked at by others.
 	if _, err := base64.StdEncoding.Strict().DecodeString(n.Sigs[0].Base64); err != nil {
 		return nil, errHead
@@ -101,6 +105,9 @@ func (l *Ledger) readHead(k *keys) (*head, error) {
 	data, err := private.ReadFileOn(l.fs, l.paths.head(), maxHead)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	}
+	if errors.Is(err, private.ErrTooLarge) {
+		return nil, tampered("%s: %w", l.paths.head(), errHead)
 	}
 	if err != nil {
 		return nil, err

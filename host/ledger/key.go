@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -122,6 +121,20 @@ func (l *Ledger) writeKeys(f *keyFile) error {
 	return private.WriteFileOn(l.fs, l.paths.Key, data)
 }
 
+// firstKeys makes the key of a ledger without a block, or makes sure that the one
+// that is there, which a writer may have left before its flush, stays.
+func (l *Ledger) firstKeys(t *tail) (err error) {
+	if t.keys == nil {
+		t.keys, err = l.makeKeys()
+	} else {
+		err = l.writeKeys(&t.keys.file)
+	}
+	if err == nil {
+		err = l.fs.SyncDir(filepath.Dir(filepath.Dir(l.paths.Key)))
+	}
+	return err
+}
+
 // RotateKey makes a new key, and records in a block that both keys sign that it
 // follows on the old one. The new key is on disk before that block is, and the
 // old one signs until then; what a crash leaves is brought to its end by the next
@@ -174,40 +187,6 @@ func (l *Ledger) adoptNext(k *keys) error {
 	file.Previous = append(file.Previous[:len(file.Previous):len(file.Previous)], base64.RawURLEncoding.EncodeToString(k.private.Public().(ed25519.PublicKey)))
 	file.Seed, file.NextSeed, file.MadeAt = file.NextSeed, "", l.now().Truncate(time.Second)
 	return l.writeKeys(&file)
-}
-
-// finishRotation brings a rotation to its end whose block is there.
-func (l *Ledger) finishRotation(k *keys) (*keys, error) {
-	archives, err := l.archives()
-	if err != nil {
-		return nil, err
-	}
-	paths := []string{l.paths.active()}
-	for _, a := range archives {
-		paths = append(paths, a.path)
-	}
-	member := []byte(`"new_key":"` + base64.RawURLEncoding.EncodeToString(k.next.Public().(ed25519.PublicKey)) + `"`)
-	for _, path := range paths {
-		data, err := private.ReadFileOn(l.fs, path, 4*maxSegment)
-		if err != nil && !notThere(err) {
-			return nil, err
-		}
-		for rest := data; ; {
-			at := bytes.Index(rest, member)
-			if at < 0 {
-				break
-			}
-			line, _, ended := bytes.Cut(rest[bytes.LastIndexByte(rest[:at], '\n')+1:], []byte("\n"))
-			if b, unsigned, ok := parse(line); ended && ok && b.KeyRotation != nil && verified(unsigned, b.Sig[:], k.private.Public().(ed25519.PublicKey)) {
-				if err := l.adoptNext(k); err != nil {
-					return nil, err
-				}
-				return l.loadKeys()
-			}
-			rest = rest[at+len(member):]
-		}
-	}
-	return k, nil
 }
 
 // origin is the name of a ledger's checkpoints, and of the key that signs them.

@@ -210,7 +210,29 @@ type request struct {
 	decide func(State) (Entry, error)
 	block  *Block
 	err    error
+	panic  any // what decide panicked with, for the goroutine that asked
 	done   chan struct{}
+}
+
+// entry calls decide.
+func (r *request) entry(s State) (e Entry, err error) {
+	ended := false
+	defer func() {
+		if !ended {
+			r.panic, err = recover(), errors.New("ledger: deciding panicked")
+		}
+	}()
+	e, err = r.decide(s)
+	ended = true
+	return e, err
+}
+
+// answer returns what became of a request.
+func (r *request) answer() (*Block, error) {
+	if r.panic != nil {
+		panic(r.panic)
+	}
+	return r.block, r.err
 }
 
 // Append asks decide for an entry, with the state that it follows on, and
@@ -220,7 +242,8 @@ type request struct {
 // write and a flush.
 //
 // Errors are carl.ledger.tampered, .failed, .key_invalid, and those of the
-// home. The entry was not recorded then, as far as anybody was told.
+// home. The entry was not recorded then, as far as anybody was told; where its
+// block may stand in the file all the same, the error says so.
 func (l *Ledger) Append(decide func(State) (Entry, error)) (*Block, error) {
 	r := &request{decide: decide, done: make(chan struct{})}
 	l.mu.Lock()
@@ -228,7 +251,7 @@ func (l *Ledger) Append(decide func(State) (Entry, error)) (*Block, error) {
 	if l.leading {
 		l.mu.Unlock()
 		<-r.done
-		return r.block, r.err
+		return r.answer()
 	}
 	l.leading = true
 	for len(l.waiting) > 0 {
@@ -243,14 +266,15 @@ func (l *Ledger) Append(decide func(State) (Entry, error)) (*Block, error) {
 	}
 	l.leading = false
 	l.mu.Unlock()
-	return r.block, r.err
+	return r.answer()
 }
 
 // commit appends what a batch of requests decides. It is called by one
 // goroutine of this process at a time.
 func (l *Ledger) commit(batch []*request) {
+	settled := 0 // requests whose blocks are durable
 	fail := func(err error) {
-		for _, r := range batch {
+		for _, r := range batch[settled:] {
 			if r.err == nil {
 				r.block, r.err = nil, err
 			}
@@ -277,8 +301,8 @@ func (l *Ledger) commit(batch []*request) {
 		}
 	}()
 	var lines []byte
-	for _, r := range batch {
-		entry, err := r.decide(t.state())
+	for i, r := range batch {
+		entry, err := r.entry(t.state())
 		if err == nil {
 			err = t.check(entry)
 		}
@@ -288,6 +312,7 @@ func (l *Ledger) commit(batch []*request) {
 		}
 		if t.empty() || t.bytes+int64(len(lines)) >= l.maxSegment {
 			if err = l.flush(t, &lines); err == nil {
+				settled = i
 				err = l.openSegment(t)
 			}
 			if err != nil {
@@ -322,16 +347,19 @@ func (l *Ledger) flush(t *tail, lines *[]byte) error {
 	if _, err := t.file.WriteAt(*lines, t.bytes); err != nil {
 		// What is there of it was never answered for. If it cannot be cut, the
 		// next one finds a torn tail, or blocks that it may go on from.
-		t.file.Truncate(t.bytes)
-		return failed("write", l.paths.active(), err)
+		err = failed("write", l.paths.active(), err)
+		if t.file.Truncate(t.bytes) != nil {
+			err = unsure(err)
+		}
+		return err
 	}
 	if err := t.file.Sync(); err != nil {
-		return failed("flush", l.paths.active(), err)
+		return unsure(failed("flush", l.paths.active(), err))
 	}
 	t.bytes += int64(len(*lines))
 	*lines = (*lines)[:0]
 	if err := l.writeHead(t.ledgerID, &t.edge, t.keys.private); err != nil {
-		return failed("write", l.paths.head(), err)
+		return unsure(failed("write", l.paths.head(), err))
 	}
 	t.headSize = t.edge.size
 	return l.finish()
@@ -400,6 +428,16 @@ func newLedgerID() string {
 
 func failed(verb, path string, err error) error {
 	return fault.New(fault.LedgerFailed, "ledger: cannot %s %s: %w", verb, path, err).WithKept("nothing was recorded")
+}
+
+// unsure makes an error say that a block which nobody was told of may be there:
+// the next append goes on behind it.
+func unsure(err error) error {
+	var e *fault.Error
+	if errors.As(err, &e) {
+		return e.WithKept("no verdict was given, though its block may stand in the ledger")
+	}
+	return err
 }
 
 func tampered(format string, args ...any) *fault.Error {

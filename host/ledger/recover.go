@@ -74,10 +74,14 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 	case !errors.As(wrong, &e) || e.Code != fault.LedgerTampered:
 		return nil, wrong
 	}
+	aside, err := l.aside("damaged", "")
+	if err != nil {
+		return nil, err
+	}
 	r := &Recovered{
 		Reason: e.Message[:min(len(e.Message), maxReason)],
 		Kept:   w.tail.edge.size,
-		Aside:  l.paths.Base + ".damaged-" + l.now().Format("20060102T150405.000000Z"),
+		Aside:  aside,
 	}
 	return r, l.moveAside(v, w, r.Aside)
 }

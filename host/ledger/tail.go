@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -28,7 +29,8 @@ type tail struct {
 	seg      uint64
 
 	constitution, stateName string
-	adopted                 bool // a constitution was, since the last decision, or may have been
+	adopted                 bool   // a constitution was, since the last decision, or may have been
+	signer                  string // the id of the key that signs the next block
 
 	file     private.File // the open file; nil before the first block
 	bytes    int64        // of it that are blocks
@@ -73,6 +75,7 @@ func (t *tail) next(e Entry, now time.Time) (b *Block, line []byte, hash Hash) {
 func (t *tail) push(b *Block, hash Hash) {
 	t.edge.push(hash)
 	t.prev, t.last, t.seg = hash, b.Time, b.Seg
+	t.signer = b.successor()
 	switch {
 	case b.Segment != nil:
 		t.constitution, t.stateName = b.Segment.Constitution, b.Segment.State
@@ -83,6 +86,14 @@ func (t *tail) push(b *Block, hash Hash) {
 	}
 }
 
+// successor is the id of the key that signs the block behind this one.
+func (b *Block) successor() string {
+	if b.KeyRotation != nil {
+		return keyID(b.KeyRotation.NewKey)
+	}
+	return b.KeyID
+}
+
 // load reads the tail, or takes what this process left if nobody came since.
 func (l *Ledger) load() (*tail, error) {
 	unfinished, err := l.unfinished()
@@ -90,20 +101,16 @@ func (l *Ledger) load() (*tail, error) {
 		return nil, err
 	}
 	if t := l.tail; t != nil {
+		l.tail = nil
+		t.close()
 		if !unfinished && l.unchanged(t) {
 			return t, nil
 		}
 		t.close()
-		l.tail = nil
 	}
 	k, err := l.loadKeys()
 	if err != nil {
 		return nil, err
-	}
-	if k != nil && k.next != nil {
-		if k, err = l.finishRotation(k); err != nil {
-			return nil, err
-		}
 	}
 	f, err := l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0)
 	if notThere(err) {
@@ -125,6 +132,9 @@ func (l *Ledger) load() (*tail, error) {
 	if err == nil && (unfinished || t.headSize <= t.opener+1) {
 		err = l.remake(t)
 	}
+	if err == nil {
+		err = l.mayGoOn(t)
+	}
 	if err != nil {
 		t.close()
 		return nil, err
@@ -132,13 +142,33 @@ func (l *Ledger) load() (*tail, error) {
 	return t, nil
 }
 
-// unchanged reports whether the files are those that this process left: the
+// mayGoOn makes sure that the key is the one that signs the next block, and brings
+// a rotation of it to its end whose block is there, durably.
+func (l *Ledger) mayGoOn(t *tail) (err error) {
+	if next := t.keys.next; next != nil && t.signer == keyID(next.Public().(ed25519.PublicKey)) {
+		if err := l.adoptNext(t.keys); err != nil {
+			return err
+		}
+		if t.keys, err = l.loadKeys(); err != nil {
+			return err
+		}
+	}
+	if t.keys == nil || t.signer != t.keys.id {
+		return tampered("block %d is to be signed with another key than %s has", t.edge.size, l.paths.Key)
+	}
+	return nil
+}
+
+// unchanged opens the open file once more, since another may have been put in its
+// place, and reports whether the files are those that this process left: the
 // head, which every commit replaces, and the length of the open file.
 func (l *Ledger) unchanged(t *tail) bool {
-	if t.file == nil {
+	var err error
+	if t.file, err = l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0); err != nil {
+		t.file = nil
 		return false
 	}
-	info, err := l.fs.Lstat(l.paths.active())
+	info, err := t.file.Stat()
 	if err != nil || info.Size() != t.bytes || !info.Mode().IsRegular() {
 		return false
 	}
@@ -283,7 +313,7 @@ func (l *Ledger) lastBlocks(t *tail, r *scan, h *head, size int64) (from int64, 
 			if _, err := t.file.ReadAt(data, from); err != nil && err != io.EOF {
 				return 0, nil, failed("read", l.paths.active(), err)
 			}
-			if at, ok := r.covered(t, data, e); ok {
+			if at, ok := r.covered(t, data, from, h, e); ok {
 				return from + int64(at), data[at:], nil
 			}
 			if from == 0 {
@@ -318,17 +348,18 @@ func (r *scan) opener(data []byte) (*Block, error) {
 	return nil, tampered("the first block of %s is not one", r.path)
 }
 
-// covered looks in the end of a file for the last block that e covers, goes back
-// to the last that says which constitution and which state hold, and sets the
-// tail by them. It returns where the block after it begins.
-func (r *scan) covered(t *tail, data []byte, e edge) (at int, ok bool) {
-	before := t.adopted
+// covered looks in the end of a file, from a place on, for the last block that e
+// covers, goes back to the last that says which constitution and which state
+// hold, and sets the tail by them. It returns where the block after it begins.
+func (r *scan) covered(t *tail, data []byte, from int64, h *head, e edge) (at int, ok bool) {
+	was := *t
 	defer func() {
 		if !ok {
-			t.adopted = before
+			*t = was
 		}
 	}()
 	t.adopted = false
+	var before Hash // of the block that comes next
 	var constitution, stateName *string
 	end := bytes.LastIndexByte(data, '\n') + 1
 	for end > 0 {
@@ -342,15 +373,22 @@ func (r *scan) covered(t *tail, data []byte, e edge) (at int, ok bool) {
 			}
 			continue // beyond the head, or torn
 		}
+		hash := hashBlock(unsigned, b.Sig[:])
 		if at == 0 {
-			if b.Seq+1 != e.size || !r.signed(b, unsigned) || b.LedgerID != t.ledgerID || b.Seg != t.seg {
+			if b.Seq+1 != e.size || !r.signed(b, unsigned) || b.LedgerID != t.ledgerID || b.Seg != t.seg || !mayHead(b, h, r.keys) {
 				return 0, false
 			}
 			at = next
-			t.prev, t.last = hashBlock(unsigned, b.Sig[:]), b.Time
+			t.prev, t.last, t.signer = hash, b.Time, b.successor()
+		} else if hash != before {
+			return 0, false // what the chain does not vouch for says nothing
 		}
+		before = b.Prev
 		switch {
 		case b.Segment != nil:
+			if from+int64(begin) != 0 {
+				return 0, false // a copy
+			}
 			t.adopted = t.adopted || stateName == nil
 			constitution, stateName = or(constitution, b.Segment.Constitution), or(stateName, b.Segment.State)
 		case b.Decision != nil:
@@ -394,7 +432,7 @@ func (r *scan) replay(t *tail, data []byte, h *head) (good int, err error) {
 		}
 		last := covered && t.edge.size+1 == h.size
 		if ok {
-			ok = r.follows(t, b) && (covered && !last || r.signed(b, unsigned))
+			ok = r.follows(t, b) && (covered && !last || r.signed(b, unsigned)) && (!last || mayHead(b, h, r.keys))
 		}
 		if !ok {
 			if covered {
@@ -419,16 +457,22 @@ func (r *scan) replay(t *tail, data []byte, h *head) (good int, err error) {
 // follows reports whether a block is the next one of the chain.
 func (r *scan) follows(t *tail, b *Block) bool {
 	ok := b.LedgerID == t.ledgerID && b.Seq == t.edge.size && b.Seg == t.seg && !b.Time.Before(t.last)
+	if b.KeyRotation != nil && !b.rotates() {
+		return false
+	}
 	if b.Seq == r.first {
 		// The opener stands for the blocks before it, which are in other files.
 		return ok && b.Segment != nil && (r.first > 0 || b.Prev == Hash{})
 	}
-	return ok && b.Prev == t.prev && b.Segment == nil
+	return ok && b.Prev == t.prev && b.Segment == nil && b.KeyID == t.signer
 }
 
 // cut saves a torn end aside and cuts it off.
 func (l *Ledger) cut(t *tail, torn []byte, good int64) error {
-	aside := l.paths.Base + ".torn-" + l.now().Format("20060102T150405.000000Z") + ".jsonl"
+	aside, err := l.aside("torn", ".jsonl")
+	if err != nil {
+		return err
+	}
 	if err := private.WriteFileOn(l.fs, aside, torn); err != nil {
 		return err
 	}
@@ -436,6 +480,18 @@ func (l *Ledger) cut(t *tail, torn []byte, good int64) error {
 		return failed("cut the torn end of", l.paths.active(), err)
 	}
 	return nil
+}
+
+// aside makes a name that nothing has yet.
+func (l *Ledger) aside(what, ending string) (string, error) {
+	for at := l.now(); ; at = at.Add(time.Microsecond) {
+		path := l.paths.Base + "." + what + "-" + at.Format("20060102T150405.000000Z") + ending
+		if _, err := l.fs.Lstat(path); notThere(err) {
+			return path, nil
+		} else if err != nil {
+			return "", failed("write", path, err)
+		}
+	}
 }
 
 // readAll reads a file that is open.
@@ -470,7 +526,12 @@ func (l *Ledger) unfinished() (bool, error) {
 // start notes that a commit is under way, finish that it came to its end.
 func (l *Ledger) start() error { return l.note("c") }
 
-func (l *Ledger) finish() error { return l.note("") }
+func (l *Ledger) finish() error {
+	if err := l.note(""); err != nil {
+		return unsure(err)
+	}
+	return nil
+}
 
 func (l *Ledger) note(text string) error {
 	f, err := l.fs.OpenFile(l.paths.lock(), os.O_RDWR, 0)
@@ -530,13 +591,10 @@ func archiveName(base string, first, last uint64) string {
 // closed one, durably, and only then replaced: at every moment each block is
 // under one name at least. The tail stands behind the new file's first block then.
 func (l *Ledger) openSegment(t *tail) error {
-	if t.keys == nil {
-		var err error
-		if t.keys, err = l.makeKeys(); err != nil {
+	if t.empty() {
+		if err := l.firstKeys(t); err != nil {
 			return err
 		}
-	}
-	if t.empty() {
 		return l.beginFile(t, nil)
 	}
 	data, err := readAll(t.file)
@@ -545,12 +603,29 @@ func (l *Ledger) openSegment(t *tail) error {
 	}
 	data = data[:min(int64(len(data)), t.bytes)]
 	previous := &Previous{First: t.opener, Last: t.edge.size - 1, SHA256: sha256.Sum256(data)}
+	// A file that is closed is vouched for by the next one, and goes in the end:
+	// what is wrong with it must not go with it.
+	if err := l.whole(t, data); err != nil {
+		return err
+	}
 	closed := archiveName(l.paths.Base, previous.First, previous.Last)
 	if err := private.WriteFileOn(l.fs, closed, data); err != nil {
 		return failed("close", closed, err)
 	}
 	t.seg++
 	return l.beginFile(t, previous)
+}
+
+// whole makes sure that the open file has the blocks that the tail stands on.
+func (l *Ledger) whole(t *tail, data []byte) error {
+	r := &scan{keys: t.keys, path: l.paths.active(), first: t.opener}
+	opener, err := r.opener(data)
+	if err != nil {
+		return err
+	}
+	again := &tail{ledgerID: opener.LedgerID, seg: opener.Seg, edge: edge{opener.Segment.Size, slices.Clone(opener.Segment.Tree)}}
+	_, err = r.replay(again, data, &head{ledgerID: t.ledgerID, size: t.edge.size, root: t.edge.root(), vkey: VerifierKey(t.ledgerID, t.keys.private.Public().(ed25519.PublicKey))})
+	return err
 }
 
 // beginFile makes the open file with its first block.

@@ -51,6 +51,7 @@ type segmentFile struct {
 	path string
 	file private.File
 	size int64
+	name *archive // what a closed one is called; nil for the open one
 }
 
 func (v *view) close() {
@@ -69,7 +70,8 @@ func (v *view) bytes() (n int64) {
 // view opens all files while nobody appends. It is empty where there is no
 // ledger.
 func (l *Ledger) view() (*view, error) {
-	if _, err := l.fs.Lstat(l.paths.lock()); err == nil {
+	locked := l.begun()
+	if locked {
 		lock, err := l.takeLock()
 		if err != nil {
 			return nil, err
@@ -77,6 +79,13 @@ func (l *Ledger) view() (*view, error) {
 		defer lock.Unlock()
 	}
 	v, err := l.openFiles()
+	if !locked && l.begun() {
+		// Somebody made the first block while this looked.
+		if err == nil {
+			v.close()
+		}
+		return l.view()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +94,12 @@ func (l *Ledger) view() (*view, error) {
 		return nil, v.headErr
 	}
 	return v, nil
+}
+
+// begun reports whether anybody ever appended: the lock file comes first.
+func (l *Ledger) begun() bool {
+	_, err := l.fs.Lstat(l.paths.lock())
+	return err == nil
 }
 
 // openFiles opens all files. What is wrong with the checkpoint is in the view.
@@ -103,11 +118,8 @@ func (l *Ledger) openFiles() (v *view, err error) {
 	if err != nil {
 		return nil, err
 	}
-	var paths []string
-	for _, a := range l.kept(archives) {
-		paths = append(paths, a.path)
-	}
-	for _, path := range append(paths, l.paths.active()) {
+	for _, a := range append(l.kept(v.keys, archives), archive{path: l.paths.active()}) {
+		path := a.path
 		f, err := l.fs.OpenFile(path, os.O_RDONLY, 0)
 		if notThere(err) {
 			continue
@@ -120,7 +132,11 @@ func (l *Ledger) openFiles() (v *view, err error) {
 			f.Close()
 			return nil, failed("open", path, err)
 		}
-		v.files = append(v.files, segmentFile{path, f, info.Size()})
+		file := segmentFile{path: path, file: f, size: info.Size()}
+		if path != l.paths.active() {
+			file.name = &a
+		}
+		v.files = append(v.files, file)
 	}
 	if v.keys == nil {
 		if len(v.files) > 0 {
@@ -142,7 +158,7 @@ func (l *Ledger) openFiles() (v *view, err error) {
 // kept tells which closed files belong to the ledger, by the open file's first
 // block: from what it says was kept, up to itself. Others are copies of the open
 // file whose making was cut off, or files whose removal was.
-func (l *Ledger) kept(archives []archive) []archive {
+func (l *Ledger) kept(k *keys, archives []archive) []archive {
 	f, err := l.fs.OpenFile(l.paths.active(), os.O_RDONLY, 0)
 	if err != nil {
 		return archives
@@ -154,8 +170,8 @@ func (l *Ledger) kept(archives []archive) []archive {
 		return archives
 	}
 	line, _, ended := bytes.Cut(start[:n], []byte("\n"))
-	b, _, ok := parse(line)
-	if !ended || !ok || b.Segment == nil {
+	b, unsigned, ok := parse(line)
+	if !ended || !ok || b.Segment == nil || k == nil || !(&scan{keys: k}).signed(b, unsigned) {
 		return archives
 	}
 	return slices.DeleteFunc(archives, func(a archive) bool {
@@ -252,8 +268,11 @@ func (w *walk) all(ctx context.Context, each func(b *Block, line []byte, hash Ha
 			return failed("read", f.path, err)
 		}
 		data = data[:min(int64(len(data)), f.size)]
-		if err := w.file(ctx, f.path, data, i == len(w.view.files)-1, each); err != nil && err != errTorn {
+		if err := w.file(ctx, f, data, i == len(w.view.files)-1, each); err != nil && err != errTorn {
 			return err
+		}
+		if f.name != nil && f.name.last+1 != w.tail.edge.size {
+			return tampered("block %d: %s does not have the blocks that its name says", w.tail.edge.size, f.path)
 		}
 	}
 	w.index, w.good = len(w.view.files), 0
@@ -298,7 +317,11 @@ type checked struct {
 	signed   bool
 }
 
-func (w *walk) file(ctx context.Context, path string, data []byte, last bool, each func(*Block, []byte, Hash) error) error {
+func (w *walk) file(ctx context.Context, f segmentFile, data []byte, last bool, each func(*Block, []byte, Hash) error) error {
+	path := f.path
+	if w.previous == nil && f.name != nil {
+		w.tail.edge.size = f.name.first // until it is opened
+	}
 	s := &scan{keys: w.view.keys, path: path, first: w.tail.edge.size}
 	sum := Hash(sha256.Sum256(data))
 	opened, rest := false, data
@@ -323,7 +346,7 @@ func (w *walk) file(ctx context.Context, path string, data []byte, last bool, ea
 		for i := range results {
 			c := &results[i]
 			if !opened {
-				if err := w.open(s, c); err != nil {
+				if err := w.open(s, c, f); err != nil {
 					return err
 				}
 				opened = true
@@ -336,7 +359,7 @@ func (w *walk) file(ctx context.Context, path string, data []byte, last bool, ea
 					return err
 				}
 			}
-			if h := w.view.head; h != nil && w.tail.edge.size == h.size && (w.tail.edge.root() != h.root || !w.mayHead(c.block, h)) {
+			if h := w.view.head; h != nil && w.tail.edge.size == h.size && (w.tail.edge.root() != h.root || !mayHead(c.block, h, s.keys)) {
 				return tampered("block %d, or one before it, is not the one that the checkpoint has", h.size-1)
 			}
 			w.done += int64(len(c.line)) + 1
@@ -362,8 +385,9 @@ func (w *walk) file(ctx context.Context, path string, data []byte, last bool, ea
 // mayHead reports whether a checkpoint that ends with a block is signed by the
 // key of that block, or by the one that it rotates to: a key that was withdrawn
 // must not sign away what came later.
-func (w *walk) mayHead(b *Block, h *head) bool {
-	if h.vkey == VerifierKey(b.LedgerID, w.view.keys.public[b.KeyID]) {
+func mayHead(b *Block, h *head, k *keys) bool {
+	public, ok := k.public[b.KeyID]
+	if ok && h.vkey == VerifierKey(b.LedgerID, public) {
 		return true
 	}
 	return b.KeyRotation != nil && h.vkey == VerifierKey(b.LedgerID, b.KeyRotation.NewKey)
@@ -378,8 +402,7 @@ func (w *walk) bad(path string, data []byte, c *checked, last bool, why string) 
 	if !last || w.covered() {
 		return tampered("block %d in %s %s", w.tail.edge.size, path, why)
 	}
-	at := bytes.Index(data, c.line)
-	w.report.Torn = len(data) - at
+	w.report.Torn = len(data) - w.good
 	return errTorn
 }
 
@@ -415,12 +438,18 @@ func (w *walk) checkAll(s *scan, results []checked) {
 }
 
 // open takes the first block of a file.
-func (w *walk) open(s *scan, c *checked) error {
+func (w *walk) open(s *scan, c *checked, f segmentFile) error {
 	t, b := &w.tail, c.block
 	first := w.previous == nil
 	switch {
 	case b == nil || b.Segment == nil || !c.signed || b.Segment.Size != b.Seq:
 		return tampered("block %d: %s does not begin with a block that opens a file", t.edge.size, s.path)
+	case f.name != nil && f.name.first != b.Seq:
+		at := t.edge.size
+		if first {
+			at = min(at, b.Seq)
+		}
+		return tampered("block %d: %s begins with block %d, which its name does not say", at, s.path, b.Seq)
 	case first:
 		e := edge{b.Segment.Size, b.Segment.Tree}
 		if !e.fits() || !isLedgerID(b.LedgerID) || !b.opens() {
@@ -484,14 +513,14 @@ func (w *walk) wrong(s *scan, c *checked) string {
 		return "was decided by a constitution that was not adopted"
 	case b.Decision != nil && !t.adopted && t.stateName != "" && b.Decision.From != t.stateName:
 		return "does not begin in the state that the last decision left"
-	case b.KeyRotation != nil && !w.rotates(b):
+	case b.KeyRotation != nil && !b.rotates():
 		return "rotates to a key that did not sign it"
 	}
 	return ""
 }
 
 // rotates reports whether the new key of a rotation signed as well.
-func (w *walk) rotates(b *Block) bool {
+func (b *Block) rotates() bool {
 	return verified(b.appendUnsigned(nil, true), b.KeyRotation.NewSig[:], b.KeyRotation.NewKey)
 }
 

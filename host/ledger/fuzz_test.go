@@ -1,0 +1,268 @@
+package ledger
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"fmt"
+	"maps"
+	"strings"
+	"testing"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+	"pgregory.net/rapid"
+
+	"carl.camp/carl/host/fault"
+)
+
+// FuzzParse reads any line. What is accepted is what is written for it, with the
+// signature at its place, and holds no more than a block may; signed anew it is
+// accepted again.
+func FuzzParse(f *testing.F) {
+	key := keyFrom("fuzz")
+	for _, b := range everyKind() {
+		line, _ := b.sign(key)
+		f.Add(line)
+	}
+	for _, of := range []func() *forged{ordinary, rotated} {
+		m := of().make(f)
+		for _, name := range m.names {
+			for line := range bytes.Lines([]byte(m.image[name])) {
+				f.Add(bytes.TrimSuffix(line, []byte("\n")))
+			}
+		}
+	}
+	f.Add([]byte(`{"kind":"note","seq":1e0,"sig":"00","v":1.0}`))
+	f.Add([]byte(`{"seq":7,"sig":"` + strings.Repeat("0", 128) + `","state":",\"seq\":9","v":1}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		before := bytes.Clone(line)
+		b, unsigned, ok := parse(line)
+		if !bytes.Equal(before, line) {
+			t.Fatal("the line was changed")
+		}
+		if !ok {
+			return
+		}
+		member := fmt.Sprintf(`,"sig":"%x"`, b.Sig[:])
+		if again := b.appendUnsigned(nil, false); !bytes.Equal(again, unsigned) {
+			t.Fatalf("written as %s, and as %s", unsigned, again)
+		}
+		if !bytes.Equal(insertSig(nil, unsigned, b.Sig[:]), line) {
+			t.Fatalf("it is written otherwise: %s", insertSig(nil, unsigned, b.Sig[:]))
+		}
+		seq := fmt.Appendf(nil, `,"seq":%d%s,"`, b.Seq, member)
+		if n := bytes.Count(line, seq); n != 1 {
+			t.Fatalf("the signature stands behind the number %d times", n)
+		}
+		if len(line) > maxLine || bytes.ContainsAny(line, "\n\r") || b.Seq > maxInt || b.Seg > maxInt {
+			t.Fatalf("%d bytes, block %d of file %d", len(line), b.Seq, b.Seg)
+		}
+		bodies := 0
+		for _, there := range []bool{b.Segment != nil, b.Constitution != nil, b.Decision != nil, b.KeyRotation != nil, b.Dropped != nil, b.Recovery != nil, b.Note != nil} {
+			if there {
+				bodies++
+			}
+		}
+		if bodies != 1 {
+			t.Fatalf("%d bodies", bodies)
+		}
+		signed, hash := b.sign(key)
+		back, unsigned2, ok := parse(signed)
+		if !ok || !bytes.Equal(unsigned, unsigned2) || hashOf(back) != hash || !verified(unsigned2, back.Sig[:], key.Public().(ed25519.PublicKey)) {
+			t.Fatalf("signed anew it is not accepted: %s", signed)
+		}
+	})
+}
+
+// FuzzHead reads any checkpoint, as it is and signed by the ledger's key. What is
+// accepted is what is written for it, and from outside only what was signed.
+func FuzzHead(f *testing.F) {
+	of := ordinary()
+	public := map[string]ed25519.PublicKey{"k": of.key.Public().(ed25519.PublicKey)}
+	genuine := map[string]bool{}
+	for _, covered := range []uint64{1, 5, 0} {
+		of.covered = covered
+		head := of.make(f).image[headName]
+		genuine[head] = true
+		f.Add([]byte(head))
+		text, _, _ := strings.Cut(head, "\n\n")
+		f.Add([]byte(text + "\n"))
+	}
+	f.Add([]byte("carl.camp/ledger/" + of.id + "\n07\n" + tlog.Hash{}.String() + "\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if h, err := parseHead(data, public); err == nil {
+			if !genuine[string(data)] || !bytes.Equal(h.signed, data) {
+				t.Fatalf("nobody signed %q", data)
+			}
+		} else if genuine[string(data)] {
+			t.Fatalf("%q: %v", data, err)
+		}
+		msg, err := note.Sign(&note.Note{Text: string(data)}, newSigner(origin(of.id), of.key))
+		if err != nil {
+			return
+		}
+		h, err := parseHead(msg, public)
+		if err != nil {
+			return
+		}
+		if want := fmt.Sprintf("%s\n%d\n%s\n", origin(h.ledgerID), h.size, h.root); want != string(data) || h.ledgerID != of.id {
+			t.Fatalf("%q was read as %q", data, want)
+		}
+	})
+}
+
+// FuzzEdge reads any cached edge: only the one that was written is believed.
+func FuzzEdge(f *testing.F) {
+	var e edge
+	var heads []*head
+	var good [][]byte
+	for n := range 12 {
+		e.push(tlog.RecordHash([]byte{byte(n)}))
+		heads, good = append(heads, &head{size: e.size, root: e.root()}), append(good, formatEdge(&e))
+		f.Add(good[n])
+	}
+	f.Add([]byte{})
+	f.Add(make([]byte, 8))
+	f.Add(append(make([]byte, 7), 12))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l := ledgerOn(image{edgeName: string(data)}.disk(t), 0)
+		for i, h := range heads {
+			e, ok := l.readEdge(h)
+			if ok != bytes.Equal(data, good[i]) {
+				t.Fatalf("%x is the edge of %d blocks: %v", data, h.size, ok)
+			}
+			if ok && !bytes.Equal(formatEdge(&e), data) {
+				t.Fatalf("%x was read as %x", data, formatEdge(&e))
+			}
+		}
+	})
+}
+
+// FuzzVerifyFile puts any bytes in the place of the open file, beside a genuine
+// head. What verifies has every line that the head covers; an append keeps them,
+// and refuses where one is missing at the end.
+func FuzzVerifyFile(f *testing.F) {
+	of := short(2)
+	of.files[1] = []Entry{&Note{"n", "a"}, &Note{"n", "b"}, &Note{"n", "c"}}
+	of.covered = 4
+	m := of.make(f)
+	content := m.image[activeName]
+	lines := strings.SplitAfter(content, "\n")
+	covered := lines[0] + lines[1]
+	f.Add([]byte(content))
+	f.Add([]byte(covered))
+	f.Add([]byte(covered + "{torn"))
+	f.Add([]byte(covered + lines[2] + "\n" + lines[3]))
+	f.Add([]byte(covered + lines[3] + lines[2]))
+	f.Add([]byte(covered + lines[1]))
+	f.Add([]byte(content + lines[1]))
+	f.Add([]byte(lines[0]))
+	f.Add([]byte(lines[1] + lines[0]))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		fsys := m.with(activeName, string(data)).disk(t)
+		before := take(t, fsys, modelHome)
+		l := ledgerOn(fsys, 0)
+		r, err := l.Verify(t.Context(), nil)
+		whole := strings.HasPrefix(string(data), covered)
+		if (err == nil) != whole || err != nil && fault.CodeOf(err) != fault.LedgerTampered {
+			t.Fatalf("all that the head covers is there: %v; %+v, %v", whole, r, err)
+		}
+		blocks := 2
+		for end := covered; blocks < 4 && strings.HasPrefix(string(data), end+lines[blocks]); blocks++ {
+			end += lines[blocks]
+		}
+		if err == nil && (r.Size != uint64(2+blocks) || r.Torn != len(data)-len(strings.Join(lines[:blocks], ""))) {
+			t.Fatalf("%d lines are there of %q: %+v", blocks, data, r)
+		}
+		b, err := appendNote(l, "d")
+		after := take(t, fsys, modelHome)
+		if err != nil {
+			if whole || !maps.Equal(before, after) {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		r, err = l.Verify(t.Context(), nil)
+		if (err == nil) != whole {
+			t.Fatalf("all that the head covered was there: %v, and after an append: %+v, %v", whole, r, err)
+		}
+		if err == nil && (b.Seq != uint64(2+blocks) || r.Size != b.Seq+1 || r.Torn != 0) {
+			t.Fatalf("%d lines were there, block %d was appended: %+v", blocks, b.Seq, r)
+		}
+	})
+}
+
+// TestProofs proves every block of ledgers of any size, of which any number of
+// files was pruned, and holds the proofs against everything else.
+func TestProofs(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		f := ordinary()
+		f.files = nil
+		for range rapid.IntRange(1, 6).Draw(rt, "files") {
+			f.files = append(f.files, make([]Entry, rapid.IntRange(0, 6).Draw(rt, "blocks")))
+			for i := range f.files[len(f.files)-1] {
+				f.files[len(f.files)-1][i] = &Note{"n", "d"}
+			}
+		}
+		f.kept = rapid.IntRange(1, len(f.files)).Draw(rt, "kept")
+		m := f.make(t)
+		if all := uint64(len(m.blocks)); all > m.first+1 && rapid.Bool().Draw(rt, "beyond") {
+			f.covered = m.first + 1 + rapid.Uint64Range(0, all-m.first-1).Draw(rt, "covered")
+			m = f.make(t)
+		}
+		l := ledgerOn(m.image.disk(t), 0)
+		size := uint64(len(m.blocks))
+		if f.covered > 0 {
+			size = f.covered
+		}
+		var tree edge
+		for _, h := range m.hashes[:size] {
+			tree.push(h)
+		}
+		seq := rapid.Uint64Range(0, size+1).Draw(rt, "seq")
+		p, err := l.Prove(t.Context(), seq)
+		if seq < m.first || seq >= size {
+			if fault.CodeOf(err) != fault.LedgerNotFound {
+				rt.Fatalf("block %d of %d to %d: %v", seq, m.first, size, err)
+			}
+			return
+		}
+		if err != nil {
+			rt.Fatalf("block %d of %d to %d: %v", seq, m.first, size, err)
+		}
+		if p.Seq != seq || p.Size != size || p.Root != tree.root() || string(p.Checkpoint) != m.image[headName] ||
+			p.VerifierKey != VerifierKey(f.id, f.key.Public().(ed25519.PublicKey)) || hashOf(parsed(rt, p.Line)) != m.hashes[seq] {
+			rt.Fatalf("%+v", p)
+		}
+		for at := range int64(size) {
+			for i, h := range append(m.hashes, Hash{}) {
+				err := tlog.CheckRecord(p.Hashes, int64(size), p.Root, at, h)
+				if right := at == int64(seq) && i == int(seq); (err == nil) != right {
+					rt.Fatalf("block %d of %d: its proof is one of hash %d at %d: %v", seq, size, i, at, err)
+				}
+			}
+		}
+		var other edge
+		for n, h := range append(m.hashes, Hash{}, Hash{1}) {
+			if other.push(h); other.size != size && tlog.CheckRecord(p.Hashes, int64(other.size), other.root(), int64(seq), m.hashes[seq]) == nil {
+				rt.Fatalf("block %d of %d: its proof is one for %d blocks", seq, size, n+1)
+			}
+		}
+		for i := range p.Hashes {
+			p.Hashes[i][5] ^= 1
+			if tlog.CheckRecord(p.Hashes, int64(size), p.Root, int64(seq), m.hashes[seq]) == nil {
+				rt.Fatalf("hash %d of the proof does not matter", i)
+			}
+			p.Hashes[i][5] ^= 1
+		}
+	})
+}
+
+func parsed(t failer, line []byte) *Block {
+	b, _, ok := parse(line)
+	if !ok {
+		t.Fatalf("%s", line)
+	}
+	return b
+}

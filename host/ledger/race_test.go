@@ -1,0 +1,326 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"carl.camp/carl/host/private"
+	"carl.camp/carl/host/private/crashfs"
+)
+
+// answers are what several appenders were answered.
+type answers struct {
+	mu   sync.Mutex
+	all  record // guarded by mu
+	some []uint64
+}
+
+func (a *answers) takes(t testing.TB, b *Block, err error) {
+	t.Helper()
+	if err != nil {
+		t.Errorf("%v", err)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, ok := a.all[b.Seq]; ok {
+		t.Errorf("block %d was answered twice", b.Seq)
+	}
+	a.all[b.Seq] = hashOf(b)
+	a.some = append(a.some, b.Seq)
+}
+
+// pick is a block that was answered, and how many were.
+func (a *answers) pick() (seq uint64, hash Hash, n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.some) == 0 {
+		return 0, Hash{}, 0
+	}
+	seq = a.some[rand.IntN(len(a.some))]
+	return seq, a.all[seq], len(a.some)
+}
+
+// TestTogether has several processes append, each with several goroutines, while
+// others verify and prove: no fork, no gap, and each block is where it was
+// answered to be.
+func TestTogether(t *testing.T) {
+	t.Parallel()
+	const processes, goroutines, each = 3, 3, 7
+	disk := crashfs.New(func(int) int { return 0 })
+	image{}.put(t, disk.Process(nil))
+	open := func() *Ledger { return ledgerOn(disk.Process(nil), 12<<10) }
+	adopt(t, open())
+	a := &answers{all: record{}}
+	var writers, readers sync.WaitGroup
+	var left atomic.Int64
+	for p := range processes {
+		l := Open(Options{Paths: pathsIn(modelHome), FS: disk.Process(nil), MaxSegment: 12 << 10})
+		for g := range goroutines {
+			left.Add(1)
+			writers.Go(func() {
+				defer left.Add(-1)
+				for i := range each {
+					b, err := decide(l, fmt.Sprintf("%d.%d.%d", p, g, i))
+					a.takes(t, b, err)
+				}
+			})
+		}
+	}
+	for range 2 {
+		readers.Go(func() {
+			l := open()
+			for left.Load() > 0 {
+				seq, hash, n := a.pick()
+				if r, err := l.Verify(context.Background(), nil); err != nil || r.Blocks < uint64(n) || r.Torn > 0 {
+					t.Errorf("%d were answered: %+v, %v", n, r, err)
+				}
+				if n == 0 {
+					continue
+				}
+				p, err := l.Prove(context.Background(), seq)
+				if err != nil {
+					t.Errorf("block %d was answered: %v", seq, err)
+					continue
+				}
+				if err := tlog.CheckRecord(p.Hashes, int64(p.Size), p.Root, int64(seq), hash); err != nil {
+					t.Errorf("block %d was answered: %v", seq, err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	readers.Wait()
+	r := a.all.holds(t, open(), "at the end")
+	// The openers and the constitution beside what was answered, with no gap.
+	if n := processes * goroutines * each; len(a.all) != n || r.FirstSeq != 0 || r.Size != uint64(n)+5 || r.Head != r.Size {
+		t.Errorf("%d answered, %+v", len(a.all), *r)
+	}
+}
+
+// TestManyAtOnce has more goroutines append at once than one commit takes, to one
+// ledger on a real disk.
+func TestManyAtOnce(t *testing.T) {
+	l, a := newLedger(t, t.TempDir(), 0), &answers{all: record{}}
+	var wg sync.WaitGroup
+	l.mu.Lock() // all are there before the first is taken
+	for range maxCommit + 50 {
+		wg.Go(func() {
+			b, err := appendNote(l, "d")
+			a.takes(t, b, err)
+		})
+	}
+	l.mu.Unlock()
+	wg.Wait()
+	if r := a.all.holds(t, l, "at the end"); len(a.all) != maxCommit+50 || r.Size != maxCommit+51 {
+		t.Errorf("%d answered, %+v", len(a.all), *r)
+	}
+}
+
+// TestTheFirstBlockOfMany begins one ledger in several processes at once.
+func TestTheFirstBlockOfMany(t *testing.T) {
+	dir, a := t.TempDir(), &answers{all: record{}}
+	var wg sync.WaitGroup
+	var ids sync.Map
+	for range 6 {
+		l := newLedger(t, dir, 0)
+		wg.Go(func() {
+			b, err := appendNote(l, "d")
+			a.takes(t, b, err)
+			if err == nil {
+				ids.Store(b.LedgerID+b.KeyID, true)
+			}
+		})
+	}
+	wg.Wait()
+	n := 0
+	ids.Range(func(any, any) bool { n++; return true })
+	if r := a.all.holds(t, newLedger(t, dir, 0), "at the end"); r.Size != 7 || n != 1 {
+		t.Errorf("%+v, %d ledgers", *r, n)
+	}
+}
+
+// hooked is a file system that calls a function after each look at a file.
+type hooked struct {
+	private.FS
+	after func()
+}
+
+func (h *hooked) Lstat(name string) (fs.FileInfo, error) {
+	defer h.after()
+	return h.FS.Lstat(name)
+}
+
+func (h *hooked) OpenFile(name string, flag int, perm fs.FileMode) (private.File, error) {
+	defer h.after()
+	return h.FS.OpenFile(name, flag, perm)
+}
+
+// TestLookingWhileALedgerBegins has another process begin a ledger, and append to
+// it, at every moment while one verifies where there was none.
+func TestLookingWhileALedgerBegins(t *testing.T) {
+	for first := 0; ; first++ {
+		more := false
+		for second := first; ; second++ {
+			fsys := image{}.disk(t)
+			writer, calls := ledgerOn(fsys, 0), 0
+			look := &hooked{fsys, func() {
+				if calls++; calls-1 != first && calls-1 != second {
+					return
+				}
+				if _, err := fsys.Lstat(filepath.Join(modelHome, lockName)); err == nil {
+					lock, free, err := private.TryLockOn(fsys, filepath.Join(modelHome, lockName))
+					if err != nil || !free {
+						return // the one that looks has it
+					}
+					lock.Unlock()
+				}
+				if _, err := appendNote(writer, "d"); err != nil {
+					t.Fatal(err)
+				}
+			}}
+			if r, err := ledgerOn(look, 0).Verify(t.Context(), nil); err != nil {
+				t.Errorf("appended after looks %d and %d: %+v, %v", first, second, r, err)
+			}
+			if calls > first {
+				more = true
+			}
+			if calls <= second {
+				break
+			}
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+// TestAnswersDoNotWaitForOthers has one goroutine append once, and two others go
+// on and on: what is durable is answered, however many come after it.
+func TestAnswersDoNotWaitForOthers(t *testing.T) {
+	l := ledgerOn(image{}.disk(t), 0)
+	const patience = 200
+	var wg sync.WaitGroup
+	var after atomic.Int64
+	answered := make(chan struct{})
+	// The first appends once two others wait, of which one waits at any moment.
+	_, err := l.Append(func(State) (Entry, error) {
+		for range 2 {
+			wg.Go(func() {
+				for range patience {
+					select {
+					case <-answered:
+						return
+					default:
+					}
+					if _, err := appendNote(l, "d"); err != nil {
+						t.Error(err)
+					}
+					after.Add(1)
+				}
+			})
+		}
+		for waiting := 0; waiting < 2; {
+			l.mu.Lock()
+			waiting = len(l.waiting)
+			l.mu.Unlock()
+		}
+		return &Note{"n", "d"}, nil
+	})
+	n := after.Load()
+	close(answered)
+	wg.Wait()
+	if err != nil || n >= patience {
+		t.Errorf("it was answered after %d others, %v", n, err)
+	}
+}
+
+// TestAViewOutlivesPruning verifies files while appends close and remove them.
+func TestAViewOutlivesPruning(t *testing.T) {
+	fsys := short(4).make(t).image.disk(t)
+	v, err := ledgerOn(fsys, 0).view()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.close()
+	l := ledgerOn(fsys, 1)
+	for range 6 {
+		if _, err := appendNote(l, "d"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w := &walk{view: v, report: &Report{}}
+	if err := w.all(t.Context(), nil); err != nil || w.report.Size != 8 || w.report.FirstSeq != 0 {
+		t.Errorf("%+v, %v", *w.report, err)
+	}
+	if r := verify(t, l); r.FirstSeq < 8 || r.Size != 20 {
+		t.Errorf("%+v", *r)
+	}
+}
+
+// TestAFileThatWasPutInPlace puts a copy of the open file in its place, as
+// somebody does who restores it, while a ledger is at work: it goes on in the
+// file that is there.
+func TestAFileThatWasPutInPlace(t *testing.T) {
+	dir := t.TempDir()
+	l, r := newLedger(t, dir, 0), record{}
+	appendOne(t, l, r)
+	path := filepath.Join(dir, activeName)
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path+".copy", data, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".copy", path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendOne(t, l, r)
+	r.holds(t, newLedger(t, dir, 0), "at the end")
+}
+
+// TestSymlinks puts a symlink in the way of each file: nothing is written to what
+// it points to.
+func TestSymlinks(t *testing.T) {
+	for _, name := range []string{activeName, headName, edgeName, lockName, keyName, headName + ".new", edgeName + ".new", "constitutional_ledger.unsynced", "keys"} {
+		dir := t.TempDir()
+		l := newLedger(t, dir, 0)
+		if _, err := appendNote(l, "d"); err != nil {
+			t.Fatal(err)
+		}
+		victim, path := filepath.Join(t.TempDir(), "victim"), filepath.Join(dir, name)
+		if err := os.Rename(path, victim); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		} else if err != nil {
+			if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		was, _ := os.ReadFile(victim)
+		if err := os.Symlink(victim, path); err != nil {
+			t.Fatal(err)
+		}
+		for i, l := range []*Ledger{l, newLedger(t, dir, 0)} {
+			// The key is read once.
+			if _, err := appendNote(l, "d"); err == nil && (name == activeName || name == headName || name == lockName || name == keyName && i > 0) {
+				t.Errorf("%s is a symlink, and is followed", name)
+			} else if err != nil && !strings.Contains(err.Error(), "symlink") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if now, _ := os.ReadFile(victim); string(now) != string(was) {
+			t.Errorf("%s: what it points to was changed", name)
+		}
+	}
+}
