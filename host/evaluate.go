@@ -103,7 +103,9 @@ func (h *Host) Evaluate(action []byte, o EvaluateOptions) (*Verdict, error) {
 		return nil, err
 	}
 	canonical := jsontext.Value(action).Clone()
-	if err := canonical.Canonicalize(); err != nil {
+	// Numbers as they were written: RFC 8785 makes doubles of them, and two that
+	// become the same one may be decided differently.
+	if err := canonical.Canonicalize(jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false)); err != nil {
 		return nil, fault.New(fault.ActionInvalid, "action: %w", err)
 	}
 	sum := sha256.Sum256(canonical)

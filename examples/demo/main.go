@@ -206,6 +206,10 @@ func (d *demo) show(ctx context.Context) error {
 		return err
 	}
 
+	if err := d.showLedger(ctx); err != nil {
+		return err
+	}
+
 	say("and the whole installation looks well")
 	out, err := d.run(ctx, "", "doctor")
 	d.indent(out)

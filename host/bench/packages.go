@@ -13,7 +13,7 @@ import (
 
 // packages are those whose benchmarks the README quotes.
 var packages = []string{
-	"./host/entitle", "./host/tier",
+	"./host/entitle", "./host/tier", "./host/constitution", "./host/ledger",
 	"./host/plugin/wasm", "./host/plugin/wasm/meter",
 	"./host/step", "./host/redact", "./host/spool", "./host/axon", "./host/sync", "./host",
 }

@@ -49,7 +49,7 @@ func valueOf(raw jsontext.Value) (v value, ok bool) {
 		v := value{is: isNumber}
 		if i := strings.IndexAny(string(raw), "eE"); i >= 0 {
 			// Exact arithmetic writes exponents out: they are bounded before it begins.
-			if e, err := strconv.Atoi(string(raw[i+1:])); err != nil || max(e, -e) > maxExponent {
+			if e, err := strconv.Atoi(string(raw[i+1:])); err != nil || e < -maxExponent || e > maxExponent {
 				return v, false
 			}
 		}

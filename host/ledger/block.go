@@ -94,8 +94,10 @@ type Decision struct {
 	Verdict      string
 }
 
-// Action is what was decided about. Digest is the SHA-256 of its payload, in
-// hex; Payload is its text where that was to be kept, else "".
+// Action is what was decided about. Digest is the SHA-256, in hex, of the action
+// as it was asked about, payload included: in the form of RFC 8785, but with its
+// numbers as they were written. Payload is the payload's text where that was to
+// be kept, else "".
 type Action struct{ Kind, Name, Digest, Payload string }
 
 // KeyRotation is the body of the last block that the old key signs.

@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -242,6 +244,16 @@ func (f *forged) make(t testing.TB) *made {
 	m.image[keyName] = string(file)
 	return m
 }
+
+// left reports whether the n-th of many cases is left out. The race detector makes
+// a signature ten times as slow, and has nothing to see where one goroutine works:
+// under it one case of eight is tried.
+func left(n int) bool { return n%8 != 0 && underRace() }
+
+var underRace = sync.OnceValue(func() bool {
+	info, ok := debug.ReadBuildInfo()
+	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
+})
 
 // verifyImage verifies files.
 func verifyImage(t testing.TB, im image) (*Report, error) {
@@ -491,35 +503,5 @@ func TestAConstitutionInAPrunedFile(t *testing.T) {
 		if _, err := verifyImage(t, f.make(t).image); err != nil {
 			t.Errorf("with %d of 3 files: %v", kept, err)
 		}
-	}
-}
-
-// TestManyLines verifies more lines than are looked at side by side, the wrong
-// one behind the first of such groups.
-func TestManyLines(t *testing.T) {
-	f := ordinary()
-	f.files = [][]Entry{slices.Repeat([]Entry{&Note{"n", "d"}}, group+200)}
-	m := f.make(t)
-	total, calls := int64(len(m.image[activeName])), 0
-	l := ledgerOn(m.image.disk(t), 0)
-	if r, err := l.Verify(t.Context(), func(done, of int64) {
-		if calls++; of != total || done > total || calls == 2 && done != total {
-			t.Errorf("%d of %d bytes are done, of %d", done, of, total)
-		}
-	}); err != nil || r.Size != group+201 || calls != 2 {
-		t.Errorf("%+v, %v, progress was told %d times", r, err, calls)
-	}
-	lines := strings.SplitAfter(m.image[activeName], "\n")
-	at := group + 1
-	lines[at] = strings.Replace(lines[at], `"detail":"d"`, `"detail":"e"`, 1)
-	if _, err := verifyImage(t, m.image.with(activeName, strings.Join(lines, ""))); err == nil {
-		t.Errorf("block %d was changed", at)
-	} else if bad, ok := badSeq(err); !ok || bad != int64(at) {
-		t.Errorf("block %d was changed: %v", at, err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := l.Verify(ctx, nil); err != context.Canceled {
-		t.Errorf("%v", err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -13,6 +14,8 @@ import (
 	"pgregory.net/rapid"
 
 	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/private"
+	"carl.camp/carl/host/private/crashfs"
 )
 
 // FuzzParse reads any line. What is accepted is what is written for it, with the
@@ -265,4 +268,101 @@ func parsed(t failer, line []byte) *Block {
 		t.Fatalf("%s", line)
 	}
 	return b
+}
+
+// world is a machine with several processes that append to one ledger, and what
+// an observer outside of it was answered.
+type world struct {
+	t       *rapid.T
+	disk    *crashfs.Disk
+	ledgers []*Ledger
+	procs   []*crashfs.Process
+	answers record
+	flushes *flushes
+	strikes map[string]int
+}
+
+// start starts a process, with a system call at which something happens to it.
+func (w *world) start() {
+	kind := rapid.SampledFrom([]string{"none", "kill", "kill", "power", "EIO", "EINTR", "disk full"}).Draw(w.t, "strike")
+	a := &armed{strike: strikes[kind], n: rapid.IntRange(1, 120).Draw(w.t, "at"), over: kind == "none"}
+	a.count = min(a.count, 10) // then there is room again
+	p := w.disk.Process(func(c crashfs.Call) *crashfs.Fault {
+		f := a.fault(c)
+		if f != nil {
+			w.strikes[kind]++
+		}
+		if f != nil && f.PowerCut {
+			w.flushes.powerLost()
+		}
+		return f
+	})
+	w.procs, w.ledgers = append(w.procs, p), append(w.ledgers, ledgerOn(w.flushes.of(p), 2500))
+}
+
+func (w *world) pick() int {
+	if len(w.ledgers) == 0 {
+		w.start()
+	}
+	return rapid.IntRange(0, len(w.ledgers)-1).Draw(w.t, "process")
+}
+
+func (w *world) kill() {
+	i := w.pick()
+	w.procs[i].Kill()
+	w.procs, w.ledgers = append(w.procs[:i:i], w.procs[i+1:]...), append(w.ledgers[:i:i], w.ledgers[i+1:]...)
+}
+
+// TestHistories is the model test: processes at work on one ledger, each dying or
+// failing at some system call, the power going, files closed and pruned; and what
+// was answered is there under its number, as it was answered. No file is flushed
+// again of which a flush has failed.
+func TestHistories(t *testing.T) {
+	t.Parallel()
+	total, pruned := map[string]int{}, 0
+	rapid.Check(t, func(rt *rapid.T) {
+		w := &world{
+			t: rt, disk: crashfs.New(rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0)).IntN),
+			answers: record{}, flushes: newFlushes(), strikes: total,
+		}
+		if err := private.MkdirAllOn(w.disk.Process(nil), modelHome); err != nil {
+			rt.Fatal(err)
+		}
+		fresh := func() *Ledger { return ledgerOn(w.flushes.of(w.disk.Process(nil)), 2500) }
+		rt.Repeat(map[string]func(*rapid.T){
+			"start":     func(*rapid.T) { w.start() },
+			"append":    func(*rapid.T) { appendOne(rt, w.ledgers[w.pick()], w.answers) },
+			"again":     func(*rapid.T) { appendTwo(rt, w.ledgers[w.pick()], w.answers) },
+			"batch":     func(*rapid.T) { appendBatch(rt, w.ledgers[w.pick()], w.answers) },
+			"kill":      func(*rapid.T) { w.kill() },
+			"writeback": func(*rapid.T) { w.disk.WriteBack() },
+			"power": func(*rapid.T) {
+				w.disk.PowerCut()
+				w.flushes.powerLost()
+				w.ledgers, w.procs = nil, nil
+			},
+			"verify": func(*rapid.T) { w.answers.holds(rt, fresh(), "in between") },
+		})
+		for i := range w.procs {
+			w.procs[i].Kill()
+		}
+		w.answers.holds(rt, fresh(), "at the end")
+		w.disk.PowerCut()
+		w.flushes.powerLost()
+		w.answers.holds(rt, fresh(), "when the power had gone")
+		b, err := appendNote(fresh(), "last")
+		w.answers.takes(rt, b, err)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if r := w.answers.holds(rt, fresh(), "behind the last block"); r.FirstSeq > 0 {
+			pruned++
+		}
+		if len(w.flushes.again) > 0 {
+			rt.Fatalf("a flush failed, and these files were flushed again: %v", w.flushes.again)
+		}
+	})
+	if !t.Failed() && (len(total) < 5 || pruned == 0) {
+		t.Errorf("strikes %v, %d ledgers were pruned", total, pruned)
+	}
 }

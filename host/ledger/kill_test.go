@@ -25,7 +25,7 @@ import (
 
 const (
 	killWriters = 3
-	kills       = 24
+	kills       = 16
 	// killSegment has the writers close a file every few kills, and prune some; in
 	// between all that is kept is looked at.
 	killSegment = 48 << 10
@@ -93,6 +93,7 @@ func appendForever(dir string) error {
 // TestKill kills writers at any moment of their commits, while others are alive.
 // All that was answered is there, what is there verifies, and it goes on.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	newLedger(t, dir, 0)
 	var mu sync.Mutex
@@ -167,7 +168,7 @@ func TestKill(t *testing.T) {
 		case <-writers[i].done:
 		}
 		sum := [32]byte{}
-		for range rand.IntN(60_000) {
+		for range rand.IntN(30_000) {
 			sum = sha256.Sum256(sum[:]) // up to some milliseconds, in which the commit goes on
 		}
 		stop(writers[i])
@@ -179,7 +180,7 @@ func TestKill(t *testing.T) {
 	l := newLedger(t, dir, killSegment)
 	r := answered.holds(t, l, "at the end")
 	b, err := appendNote(l, "last")
-	if err != nil || b.Seq != r.Size {
+	if err != nil || b.Seq != r.Size && b.Seq != r.Size+1 { // the first block of a file may come before it
 		t.Errorf("%+v behind %d blocks, %v", b, r.Size, err)
 	}
 	if r := answered.holds(t, newLedger(t, dir, killSegment), "behind the last block"); r.Torn != 0 || r.Size != b.Seq+1 && r.Size != b.Seq+2 {

@@ -46,16 +46,19 @@ func digest(s string) string {
 
 // decide appends one decision.
 func decide(l *Ledger, name string) (*Block, error) {
-	return l.Append(func(s State) (Entry, error) {
-		from := s.State
-		if from == "" {
-			from = "idle"
-		}
-		return &Decision{
-			Action:       Action{Kind: "deploy", Name: name, Digest: digest(name)},
-			Constitution: s.Constitution, Rule: "r7", From: from, To: "state-" + name, Verdict: "allow",
-		}, nil
-	})
+	return l.Append(func(s State) (Entry, error) { return verdict(s, name), nil })
+}
+
+// verdict goes to the state of a name.
+func verdict(s State, name string) *Decision {
+	from := s.State
+	if from == "" {
+		from = "idle"
+	}
+	return &Decision{
+		Action:       Action{Kind: "deploy", Name: name, Digest: digest(name)},
+		Constitution: s.Constitution, Rule: "r7", From: from, To: "state-" + name, Verdict: "allow",
+	}
 }
 
 func adopt(t testing.TB, l *Ledger) {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -322,5 +323,35 @@ func TestSymlinks(t *testing.T) {
 		if now, _ := os.ReadFile(victim); string(now) != string(was) {
 			t.Errorf("%s: what it points to was changed", name)
 		}
+	}
+}
+
+// TestManyLines verifies more lines than are looked at side by side, the wrong
+// one behind the first of such groups.
+func TestManyLines(t *testing.T) {
+	f := ordinary()
+	f.files = [][]Entry{slices.Repeat([]Entry{&Note{"n", "d"}}, group+200)}
+	m := f.make(t)
+	total, calls := int64(len(m.image[activeName])), 0
+	l := ledgerOn(m.image.disk(t), 0)
+	if r, err := l.Verify(t.Context(), func(done, of int64) {
+		if calls++; of != total || done > total || calls == 2 && done != total {
+			t.Errorf("%d of %d bytes are done, of %d", done, of, total)
+		}
+	}); err != nil || r.Size != group+201 || calls != 2 {
+		t.Errorf("%+v, %v, progress was told %d times", r, err, calls)
+	}
+	lines := strings.SplitAfter(m.image[activeName], "\n")
+	at := group + 1
+	lines[at] = strings.Replace(lines[at], `"detail":"d"`, `"detail":"e"`, 1)
+	if _, err := verifyImage(t, m.image.with(activeName, strings.Join(lines, ""))); err == nil {
+		t.Errorf("block %d was changed", at)
+	} else if bad, ok := badSeq(err); !ok || bad != int64(at) {
+		t.Errorf("block %d was changed: %v", at, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := l.Verify(ctx, nil); err != context.Canceled {
+		t.Errorf("%v", err)
 	}
 }

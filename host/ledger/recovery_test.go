@@ -25,6 +25,9 @@ func TestAppendHealsNothing(t *testing.T) {
 		if i%4 > 0 && !strings.Contains(v.what, activeName) {
 			continue // an append looks at no closed file
 		}
+		if left(i / 4) {
+			continue
+		}
 		bad, size, torn := g.judge(v.image)
 		fsys := v.disk(t)
 		l := ledgerOn(fsys, 0)
@@ -71,7 +74,7 @@ func TestAppendHealsNothing(t *testing.T) {
 			t.Errorf("%s: block %d is wrong, and after an append: %v", v.what, bad, err)
 		}
 	}
-	if refused < 50 || went < 50 {
+	if (refused < 50 || went < 50) && !underRace() {
 		t.Errorf("%d were refused, %d went on", refused, went)
 	}
 }
@@ -93,6 +96,9 @@ func TestTornTail(t *testing.T) {
 		ends = append(ends, content+junk, content[:len(content)-10]+junk)
 	}
 	for i, end := range ends {
+		if left(i / 2) {
+			continue
+		}
 		im := g.with(activeName, end)
 		if i%2 == 0 {
 			im = im.without(edgeName)

@@ -105,6 +105,9 @@ func TestEveryByte(t *testing.T) {
 								continue
 							}
 							was := content[at]
+							if flipped++; left(flipped) {
+								continue
+							}
 							content[at] ^= 1 << bit
 							f.WriteAt(content[at:at+1], int64(at))
 							r, err := l.Verify(t.Context(), nil)
@@ -113,7 +116,6 @@ func TestEveryByte(t *testing.T) {
 							}
 							content[at] = was
 							f.WriteAt(content[at:at+1], int64(at))
-							flipped++
 						}
 					}
 				}
@@ -322,7 +324,10 @@ func TestEveryLine(t *testing.T) {
 		if len(vs) < 500 {
 			t.Errorf("only %d variants", len(vs))
 		}
-		for _, v := range vs {
+		for i, v := range vs {
+			if left(i) {
+				continue
+			}
 			r, err := verifyImage(t, v.image)
 			if v.opens && fault.CodeOf(err) == fault.LedgerTampered {
 				continue
@@ -343,6 +348,9 @@ func TestEveryCut(t *testing.T) {
 			if name != activeName && n%7 != 0 && !strings.HasSuffix(g.image[name][:n], "\n") {
 				continue // the closed files are alike
 			}
+			if left(n) {
+				continue
+			}
 			im := g.with(name, g.image[name][:n])
 			r, err := verifyImage(t, im)
 			if why := g.holds(im, r, err); why != "" {
@@ -350,6 +358,9 @@ func TestEveryCut(t *testing.T) {
 			}
 		}
 		for n := i; n < len(g.lines[i][1])-1; n += 3 {
+			if left(n) {
+				continue
+			}
 			lines := slices.Clone(g.lines[i])
 			lines[1] = lines[1][:n] + "\n"
 			im := g.with(name, strings.Join(lines, ""))
