@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -207,35 +208,60 @@ func TestLookingWhileALedgerBegins(t *testing.T) {
 }
 
 // TestAnswersDoNotWaitForOthers has one goroutine append once, and two others go
-// on and on: what is durable is answered, however many come after it.
+// on by turns, so that one waits at any moment: what is durable is answered,
+// however many come after it.
 func TestAnswersDoNotWaitForOthers(t *testing.T) {
 	l := ledgerOn(image{}.disk(t), 0)
 	const patience = 200
 	var wg sync.WaitGroup
-	var after atomic.Int64
+	var after, others atomic.Int64
 	answered := make(chan struct{})
-	// The first appends once two others wait, of which one waits at any moment.
-	_, err := l.Append(func(State) (Entry, error) {
-		for range 2 {
-			wg.Go(func() {
-				for range patience {
-					select {
-					case <-answered:
-						return
-					default:
-					}
-					if _, err := appendNote(l, "d"); err != nil {
-						t.Error(err)
-					}
-					after.Add(1)
-				}
-			})
-		}
-		for waiting := 0; waiting < 2; {
+	// waits returns when somebody waits to append, or it does not matter any more.
+	waits := func(of int64) {
+		for others.Load() >= of {
+			select {
+			case <-answered:
+				return
+			default:
+			}
 			l.mu.Lock()
-			waiting = len(l.waiting)
+			n := len(l.waiting)
 			l.mu.Unlock()
+			if n > 0 {
+				return
+			}
+			runtime.Gosched()
 		}
+	}
+	var start func(first func())
+	start = func(first func()) {
+		others.Add(1)
+		wg.Go(func() {
+			defer others.Add(-1)
+			for range patience {
+				_, err := l.Append(func(State) (Entry, error) {
+					if first != nil {
+						first()
+						first = nil
+					}
+					waits(2)
+					return &Note{"n", "d"}, nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+				select {
+				case <-answered:
+					return
+				default:
+				}
+				after.Add(1)
+			}
+		})
+	}
+	_, err := l.Append(func(State) (Entry, error) {
+		start(func() { start(nil) })
+		waits(1)
 		return &Note{"n", "d"}, nil
 	})
 	n := after.Load()

@@ -65,6 +65,9 @@ func (l *Ledger) Read(from uint64) (r *Reader, skipped uint64, err error) {
 // LedgerID is 32 lowercase hex digits, or "" where there is no ledger yet.
 func (r *Reader) LedgerID() string { return r.ledgerID }
 
+// Size is how many blocks the ledger had ever.
+func (r *Reader) Size() uint64 { return r.size }
+
 // Waiting is how many blocks are still to come.
 func (r *Reader) Waiting() uint64 { return r.size - min(r.size, r.next) }
 

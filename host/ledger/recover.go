@@ -1,8 +1,8 @@
 package ledger
 
 import (
-	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"path/filepath"
 
@@ -29,8 +29,8 @@ type Recovered struct {
 // loss. The blocks before the first that is not what it should be stay as they
 // are. The files from that block on, the checkpoint and the receipts are moved
 // aside as they are; no line is written again but those that stay. Then a signed
-// block says what happened. Where no block is whole another ledger begins, under
-// another id.
+// block says what happened. Where no block is whole, or a rotation to the key that
+// is kept here was lost, another ledger begins, under another id.
 //
 // A remote that has some of the blocks that were lost holds others than those
 // that will follow, and will say so.
@@ -74,35 +74,64 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 	case !errors.As(wrong, &e) || e.Code != fault.LedgerTampered:
 		return nil, wrong
 	}
+	reason := e.Message[:min(len(e.Message), maxReason)]
+	if k := v.keys; w.index == 0 && w.good == 0 {
+		w.forget() // it was only called a file of so many blocks
+	} else if k == nil || w.keyID != k.id && (k.next == nil || w.keyID != keyID(k.next.Public().(ed25519.PublicKey))) {
+		// With the rotation to the key that is here the way to it was lost, and the
+		// key that the last whole block calls for is gone: nothing can follow.
+		reason += "; the key that could go on behind what is whole was rotated away"
+		w.forget()
+	}
 	aside, err := l.aside("damaged", "")
 	if err != nil {
 		return nil, err
 	}
 	r := &Recovered{
-		Reason: e.Message[:min(len(e.Message), maxReason)],
+		Reason: reason,
 		Kept:   w.tail.edge.size,
 		Aside:  aside,
 	}
 	return r, l.moveAside(v, w, r.Aside)
 }
 
+// forget has none of the blocks be whole.
+func (w *walk) forget() {
+	w.index, w.good, w.tail = 0, 0, tail{}
+}
+
 // moveAside moves the files from the first that is not whole on into a folder,
 // and makes the blocks of that one that are whole the open file.
 func (l *Ledger) moveAside(v *view, w *walk, aside string) error {
 	var good []byte
-	if w.index < len(v.files) && w.good > 0 {
-		data, err := readAll(v.files[w.index].file)
-		if err != nil {
-			return failed("read", v.files[w.index].path, err)
+	from := w.index
+	if w.tail.edge.size > 0 {
+		if w.good == 0 {
+			from-- // where a file was whole to its end, it is the one that goes on
 		}
-		good = bytes.Clone(data[:w.good])
+		data, err := readAll(v.files[from].file)
+		if err != nil {
+			return failed("read", v.files[from].path, err)
+		}
+		if good = data[:w.good]; w.good == 0 {
+			good = data[:len(data)-w.report.Torn]
+		}
 	}
 	if err := private.MkdirAllOn(l.fs, aside); err != nil {
 		return err
 	}
 	paths := []string{l.paths.head(), l.paths.edge(), l.paths.Receipts, l.paths.Pending}
-	for i := w.index; i < len(v.files); i++ {
-		paths = append(paths, v.files[i].path)
+	for _, f := range v.files[from:] {
+		paths = append(paths, f.path)
+	}
+	if w.tail.edge.size == 0 {
+		archives, err := l.archives()
+		if err != nil {
+			return err
+		}
+		for _, a := range archives {
+			paths = append(paths, a.path)
+		}
 	}
 	for _, path := range paths {
 		if err := l.fs.Rename(path, filepath.Join(aside, filepath.Base(path))); err != nil && !notThere(err) {

@@ -140,6 +140,29 @@ func tailOf(s string) string { return s[max(0, len(s)-60):] }
 
 func lineCount(s string) int { return strings.Count(s, "\n") }
 
+// TestDoubledEnd writes the last lines of the open file once more, as many as
+// there are: the copies are a torn end.
+func TestDoubledEnd(t *testing.T) {
+	f := ordinary()
+	decided := decision("c", "d")
+	decided.Constitution = digest("three")
+	f.files[3] = []Entry{&Note{"n", "d"}, &Constitution{digest("three"), "agent", "3"}, decided}
+	g := newGenuine(t, f)
+	for from := range g.lines[3] {
+		end := strings.Join(g.lines[3][from:], "")
+		for _, im := range []image{g.image, g.without(edgeName)} {
+			l := ledgerOn(im.with(activeName, g.image[activeName]+end).disk(t), 0)
+			b, err := appendNote(l, "d")
+			if err != nil || b.Seq != 13 || b.Prev != g.hashes[12] {
+				t.Errorf("the last %d lines are doubled: %v, %v", len(g.lines[3])-from, b, err)
+			}
+			if _, err := l.Verify(t.Context(), nil); err != nil {
+				t.Errorf("the last %d lines are doubled: after an append: %v", len(g.lines[3])-from, err)
+			}
+		}
+	}
+}
+
 // TestEveryTornTailIsKept tears twice, in one moment: both ends are kept.
 func TestEveryTornTailIsKept(t *testing.T) {
 	g := newGenuine(t, ordinary())

@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -32,6 +33,9 @@ type blockCursor struct {
 	LedgerID string `json:"ledger_id,omitzero"`
 	// Next is the first block that the destination was not heard to have.
 	Next uint64 `json:"next"`
+	// Last is the hash of the block before that, in hex: what the destination has,
+	// whatever the ledger came to have there since.
+	Last string `json:"last,omitzero"`
 	// Skipped blocks were gone before they could be sent.
 	Skipped      uint64    `json:"skipped,omitzero"`
 	Acknowledged uint64    `json:"acknowledged"`
@@ -97,9 +101,15 @@ func (l *blockLane) save() error {
 	return private.WriteFile(l.path, data)
 }
 
-// open returns a reader at the cursor.
+// open returns a reader at the cursor. Where the ledger does not have the block
+// any more that the destination had last, it begins with the one in its place: the
+// destination will say what it holds.
 func (l *blockLane) open() (*ledger.Reader, error) {
-	r, skipped, err := l.o.Ledger.Read(l.cursor.Next)
+	from, held := l.cursor.Next, l.cursor.Last != "" && l.cursor.Next > 0
+	if held {
+		from--
+	}
+	r, skipped, err := l.o.Ledger.Read(from)
 	if err != nil {
 		return nil, err
 	}
@@ -107,10 +117,31 @@ func (l *blockLane) open() (*ledger.Reader, error) {
 		// Another ledger began since; or the first.
 		if l.cursor.LedgerID != "" && l.cursor.Next > 0 {
 			r.Close()
-			l.cursor.Next, l.cursor.LedgerID = 0, id
+			l.cursor.Next, l.cursor.Last, l.cursor.LedgerID = 0, "", id
 			return l.open()
 		}
 		l.cursor.LedgerID = id
+	}
+	if r.Size() < l.cursor.Next {
+		l.cursor.Next, l.cursor.Last = r.Size(), ""
+		r.Close()
+		l.o.Log(world.LogError, fmt.Sprintf("%s: it has blocks that the ledger has not: run `carl ledger verify`", l.dest.Name))
+		return l.open()
+	}
+	switch {
+	case held && skipped > 0:
+		skipped--
+	case held:
+		lines, err := r.Next(context.Background(), 1, maxBlockBytes)
+		if err != nil {
+			r.Close()
+			return nil, err
+		}
+		if len(lines) != 1 || hex.EncodeToString(lines[0].Hash[:]) != l.cursor.Last {
+			r.Close()
+			l.cursor.Next, l.cursor.Last = from, ""
+			return l.open()
+		}
 	}
 	if skipped > 0 {
 		l.cursor.Skipped += skipped
@@ -198,7 +229,7 @@ func (l *blockLane) judgeBlocks(lines []ledger.Line, outcomes []world.Outcome) h
 	for i, line := range lines {
 		switch o := outcomes[i]; o.Kind {
 		case world.Accepted, world.Duplicate:
-			l.cursor.Next = line.Seq + 1
+			l.cursor.Next, l.cursor.Last = line.Seq+1, hex.EncodeToString(line.Hash[:])
 			l.cursor.Acknowledged++
 			l.progress++
 			if o.Kind == world.Accepted && o.Text != "" {
