@@ -188,6 +188,8 @@ func (c scene) holds(t *testing.T, state State, err error, when string) {
 	switch {
 	case better(state, c.before) != "" && better(state, c.after) != "":
 		t.Fatalf("%s: better than before (%s) and than after (%s)", when, better(state, c.before), better(state, c.after))
+	case !c.takes && better(c.before, state) != "" && better(c.after, state) != "":
+		t.Fatalf("%s: worse than before (%s) and than after (%s): %s, %v", when, better(c.before, state), better(c.after, state), state.Status, state.Err)
 	case c.quiet:
 	case err == nil && better(state, c.after) != "":
 		t.Fatalf("%s: it was done, and is better than after: %s", when, better(state, c.after))
@@ -395,87 +397,5 @@ func TestReadersBesideAWriter(t *testing.T) {
 				}
 			})
 		}
-	}
-}
-
-// TestWhatIsSaidToBeKeptIsKept has writing fail: an error that says that the
-// cached entitlements were kept is not to be read while they are gone.
-func TestWhatIsSaidToBeKeptIsKept(t *testing.T) {
-	for _, d := range deeds {
-		t.Run(d.name, func(t *testing.T) {
-			c := newScene(t, d)
-			for n, struck := 1, true; struck; n++ {
-				struck = false
-				disk := crashfs.New(rand.New(rand.NewPCG(1, uint64(n))).IntN)
-				s := c.on(t, disk, disk.Process(func(call crashfs.Call) *crashfs.Fault {
-					// For good, but one may still look for a free name.
-					if struck = struck || call.N >= n && call.Op != "lstat"; struck && call.Op != "lstat" && call.Op != "close" {
-						return &crashfs.Fault{Err: syscall.ENOSPC}
-					}
-					return nil
-				}))
-				err := c.do(s)
-				s.o.FS = disk.Process(nil)
-				state := s.restart().Look()
-				if err != nil && strings.Contains(err.Error(), "entitlements were kept") && state.Status == Corrupt && c.before.Status != Corrupt {
-					t.Fatalf("call %d: %v; but %s: %v", n, err, state.Status, state.Err)
-				}
-			}
-		})
-	}
-}
-
-// TestACrashLeavesNoWayBack kills what takes something away. A minute later,
-// when carl was used again, the files from before count for no more than what
-// was left.
-func TestACrashLeavesNoWayBack(t *testing.T) {
-	for _, d := range []deed{
-		{name: "a lower tier", before: func(s *site) {
-			s.login(nil)
-			s.serve(claimed{"tier": "free"})
-		}, do: refreshOnce},
-		{name: "a grant less", before: func(s *site) {
-			s.login(claimed{"tier": "free", "entitlements": granting("a", "b")})
-			s.serve(claimed{"tier": "free", "entitlements": granting("a")})
-		}, do: refreshOnce},
-		{name: "a key that is withdrawn", before: func(s *site) {
-			s.withdraw(key1)
-		}, do: refreshOnce},
-		{name: "repin", before: func(s *site) { s.login(nil); s.camp.set = jwks(key2) }, do: func(s *site) error {
-			_, err := s.store.Repin(s.tb.(*testing.T).Context(), s.camp, key2.thumbprint())
-			return err
-		}},
-	} {
-		t.Run(d.name, func(t *testing.T) {
-			c := newScene(t, d)
-			for n, struck := 1, true; struck; n++ {
-				struck = false
-				disk := crashfs.New(rand.New(rand.NewPCG(1, uint64(n))).IntN)
-				s := c.on(t, disk, disk.Process(func(call crashfs.Call) *crashfs.Fault {
-					if call.N < n {
-						return nil
-					}
-					struck = true
-					return &crashfs.Fault{Kill: true}
-				}))
-				c.do(s)
-				s.o.FS = disk.Process(nil)
-				s.now = s.now.Add(time.Minute)
-				s.restart().Load()
-				left, untouched := s.shoot(), s.store.Look()
-				for set := range 8 {
-					old := left
-					for i, name := range []string{"entitlements.json", "jwks_pin.json", "clock.json"} {
-						if set&(1<<i) != 0 {
-							old[i] = c.image[name]
-						}
-					}
-					s.restore(old)
-					if why := better(s.restart().Look(), untouched); why != "" {
-						t.Fatalf("killed at call %d, files %03b put back: %s", n, set, why)
-					}
-				}
-			}
-		})
 	}
 }

@@ -299,6 +299,21 @@ func (s *Store) locked(change func(*files) error) error {
 	})
 }
 
+// inPassing runs change as [Store.locked] does, or not at all where another process
+// is at work.
+func (s *Store) inPassing(change func(*files) error) error {
+	lock, free, err := private.TryLockOn(s.fs, s.files.Lock)
+	if err != nil || !free {
+		return err
+	}
+	defer lock.Unlock()
+	f := s.read()
+	if err := f.unusable(); err != nil {
+		return err
+	}
+	return change(f)
+}
+
 func (s *Store) withLock(do func() error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
 	defer cancel()

@@ -129,6 +129,9 @@ func TestImport(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+					if w := s.store.read().witness.content; len(w.Cache) != 1 || strings.Contains(s.get(s.o.Files.Cache), "ended") {
+						t.Errorf("the witness knows %q, and the cache is %s", w.Cache, s.get(s.o.Files.Cache))
+					}
 					for _, state := range []State{state, s.restart().Look(), s.store.Load()} {
 						wants(t, state, License)
 						if state.TokenStatus() != was.Status || !reflect.DeepEqual(state.Token, was.Token) || !state.ImportedAt.Equal(today) || state.License.Tier != "paid" {
@@ -179,9 +182,19 @@ func TestImportAgain(t *testing.T) {
 	}
 	s.put(s.o.Files.Cache, old["entitlements.json"])
 	wants(t, s.restart().Look(), Corrupt)
-	// Over a damaged file.
+	// Over a damaged file, which is kept.
+	s.put(s.o.Files.Cache, "garbage")
 	state = s.importLicense(nil)
 	wants(t, state, License)
+	aside := ""
+	for name, content := range s.all() {
+		if strings.HasPrefix(name, "entitlements.corrupt-") {
+			aside = content
+		}
+	}
+	if aside != "garbage" {
+		t.Errorf("aside is %q", aside)
+	}
 }
 
 // TestImportBesideALostClock makes the clock file anew: the licence counts, and
@@ -205,6 +218,35 @@ func TestImportBesideALostClock(t *testing.T) {
 		if state := s.login(nil); state.TokenStatus() != Fresh || state.EndedBy != "" {
 			t.Errorf("%+v", state)
 		}
+	}
+}
+
+// TestImportBesideWhatHasEnded loses the clock after a refusal, of which the
+// import does not lose sight.
+func TestImportBesideWhatHasEnded(t *testing.T) {
+	s := newSite(t)
+	s.login(nil)
+	s.camp.tokenErr = fault.New(fault.CampUnauthorized, "401")
+	s.refresh()
+	s.put(s.o.Files.Clock, gone)
+	if state := s.importLicense(nil); state.EndedBy != fault.CampUnauthorized {
+		t.Errorf("ended by %q", state.EndedBy)
+	}
+}
+
+// TestImportDoesNotTurnBack imports with a clock that was turned back.
+func TestImportDoesNotTurnBack(t *testing.T) {
+	s := newSite(t)
+	s.login(nil)
+	s.now = today.Add(10 * time.Hour)
+	s.store.Load()
+	s.now = today
+	state, err := s.store.Import(crashLicense)
+	if err != nil || state.Age != 10*time.Hour || state.TokenStatus() != Grace {
+		t.Errorf("%v, age %v, %s", err, state.Age, state.TokenStatus())
+	}
+	if f := s.store.read(); !f.clock.content.Mark.Equal(today.Add(10*time.Hour)) || !f.witness.content.Mark.Equal(today.Add(10*time.Hour)) {
+		t.Errorf("the marks are %v and %v", f.clock.content.Mark, f.witness.content.Mark)
 	}
 }
 

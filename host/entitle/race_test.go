@@ -349,7 +349,7 @@ var childDeeds = []struct{ name, grants string }{
 // processes have one.
 func child(tb testing.TB, dir string) *site {
 	s := newSiteOn(tb, private.OS(), dir)
-	s.o.Clock = nil
+	s.o.Clock, s.o.FS = nil, nil
 	s.restart()
 	return s
 }

@@ -181,6 +181,8 @@ func TestThePinIsInTheWay(t *testing.T) {
 				code(t, state.Err, fault.EntitlementsJWKSStale)
 				if c.spoil(s, old) != gone {
 					code(t, state.PinErr, fault.EntitlementsJWKSStale)
+				} else if !strings.Contains(err.Error(), "is missing") {
+					t.Errorf("%v", err)
 				}
 				if !strings.Contains(err.Error(), "jwks_pin.json") || !strings.Contains(fault.HintOf(err), "carl entitlements repin") || state.Pin != nil {
 					t.Errorf("%v, hint %s, pin %v", err, fault.HintOf(err), state.Pin)
@@ -201,10 +203,39 @@ func TestThePinIsInTheWay(t *testing.T) {
 				t.Fatalf("%v, %v", pin, err)
 			}
 			s.pinned("camp-1", "")
+			if w := s.store.read().witness.content; len(w.Pin) != 1 {
+				t.Errorf("the witness knows %q", w.Pin)
+			}
+			aside := gone
+			for name, content := range s.all() {
+				if strings.HasPrefix(name, "jwks_pin.corrupt-") {
+					aside = content
+				}
+			}
+			if aside != before["jwks_pin.json"] && (aside != gone || before["jwks_pin.json"] != "") {
+				t.Errorf("aside is %q", aside)
+			}
 			wants(t, s.restart().Look(), Fresh) // what was cached counts again
 			wants(t, s.login(nil), Fresh)
 		})
 	}
+}
+
+// TestADamagedPinWithoutACache is no first use.
+func TestADamagedPinWithoutACache(t *testing.T) {
+	s := newSite(t)
+	s.login(nil)
+	if err := s.store.Forget(); err != nil {
+		t.Fatal(err)
+	}
+	s.put(s.o.Files.Pin, "garbage")
+	before := s.all()
+	s.camp.requests()
+	s.from(rogueKey)
+	_, err := s.refresh()
+	code(t, err, fault.EntitlementsJWKSStale)
+	s.asked(0, 0)
+	s.untouched(before)
 }
 
 // TestFirstUseAgain loses the pin together with the cache, or where no token was
@@ -355,14 +386,6 @@ func TestNobodyWaitsForEver(t *testing.T) {
 			began := time.Now()
 			busy(s, do(s), s.o.Files.Lock, lockPatience, began)
 		}
-		// A state is told at once, also where the time is to be noted.
-		s.now = s.now.Add(2 * time.Minute)
-		began := time.Now()
-		wants(t, s.store.Look(), Fresh)
-		wants(t, s.store.Load(), Fresh)
-		if took := time.Since(began); took > 0 {
-			t.Errorf("to note the time it waited for %v", took)
-		}
 		s.put(s.o.Files.Clock, "garbage")
 		wants(t, s.store.Look(), Expired)
 		s.put(s.o.Files.Clock, before["clock.json"])
@@ -391,6 +414,27 @@ func TestNobodyWaitsForEver(t *testing.T) {
 		s.untouched(before)
 		if _, err := s.store.Import(crashLicense); err != nil { // not its lock
 			t.Error(err)
+		}
+	})
+}
+
+// TestTheTimeIsNotedInPassing has another process hold the lock: a state is told
+// at once, also where the time is to be noted.
+func TestTheTimeIsNotedInPassing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.login(nil)
+		lock, ok, err := private.TryLockOn(s.o.FS, s.o.Files.Lock)
+		if err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		defer lock.Unlock()
+		s.now = s.now.Add(2 * time.Minute)
+		began := time.Now()
+		wants(t, s.store.Look(), Fresh)
+		wants(t, s.store.Load(), Fresh)
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it took %v", took)
 		}
 	})
 }

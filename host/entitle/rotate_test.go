@@ -159,6 +159,17 @@ func TestUnknownKeysAreLookedForNowAndThen(t *testing.T) {
 	code(t, err, fault.EntitlementsNetworkUnavailable)
 }
 
+// TestAForgedTokenWithoutKeys has the keys not be served while a forged token is
+// looked into: it is forged all the same.
+func TestAForgedTokenWithoutKeys(t *testing.T) {
+	s := newSite(t)
+	s.login(nil)
+	s.camp.token = newSignerFrom("camp-1", "rogue").token(s.now, nil)
+	s.camp.keysErr = fault.New(fault.EntitlementsNetworkUnavailable, "none")
+	_, err := s.refresh()
+	s.rejected(err, CheckSignature)
+}
+
 // TestTheRoutineCheckMayFail has the keys not be served, a day later: the token
 // stands by itself, and the next refresh asks again.
 func TestTheRoutineCheckMayFail(t *testing.T) {
@@ -237,6 +248,11 @@ func TestStrictPinning(t *testing.T) {
 	s.pinned("camp-2", "camp-1")
 	s.now = s.now.Add(time.Hour)
 	s.camp.token = rogueKey.token(s.now, nil)
+	_, err = s.refresh()
+	s.rejected(err, CheckKeyID)
+	// An endorsement would not help one that was withdrawn.
+	s.now = s.now.Add(time.Hour)
+	s.camp.set, s.camp.token = jwks(key2, key1), key1.token(s.now, nil)
 	_, err = s.refresh()
 	s.rejected(err, CheckKeyID)
 }

@@ -283,6 +283,18 @@ func TestAgeDecides(t *testing.T) {
 	}
 }
 
+// TestAgeIsTheGreatest of the two, and none is negative.
+func TestAgeIsTheGreatest(t *testing.T) {
+	for _, c := range []struct{ fetched, issued, want time.Duration }{
+		{0, 0, 0}, {-time.Hour, -time.Minute, time.Hour}, {-time.Minute, -time.Hour, time.Hour},
+		{time.Hour, -time.Minute, time.Minute}, {time.Hour, time.Minute, 0}, {-time.Second, time.Minute, time.Second},
+	} {
+		if got := age(today, today.Add(c.fetched), today.Add(c.issued)); got != c.want {
+			t.Errorf("%v and %v: %v, want %v", c.fetched, c.issued, got, c.want)
+		}
+	}
+}
+
 // TestATokenThatIsOldAtOnce has the platform answer with tokens that were issued
 // long ago and are valid for long.
 func TestATokenThatIsOldAtOnce(t *testing.T) {

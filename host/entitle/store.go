@@ -74,14 +74,15 @@ func (s *Store) now() time.Time { return s.clock().UTC().Round(0) }
 func (s *Store) Look() State { return s.rules.evaluate(s.look(), s.now()) }
 
 // Load tells the state, notes the time, and moves a damaged cache aside. What
-// cannot be written is no reason not to tell the state.
+// cannot be written, or not at once since another process writes, is no reason not
+// to tell the state.
 func (s *Store) Load() State {
 	f := s.look()
 	state := s.rules.evaluate(f, s.now())
 	if f.unusable() != nil || !f.movable() && !f.unsettled() && (f.cache.content == nil || !f.markDue(s.now())) {
 		return state
 	}
-	s.locked(func(f *files) error {
+	s.inPassing(func(f *files) error {
 		if f.movable() {
 			state = s.rules.evaluate(f, s.now())
 			state.Aside, _ = private.QuarantineOn(s.fs, f.cache.path)
@@ -109,6 +110,15 @@ func (f *files) movable() bool {
 	return f.cache.damaged() && f.cache.err != errUnwitnessed && f.pin != nil
 }
 
+// firstMark notes the time ahead of the first thing that is cached. Where nothing
+// is, nothing can come to count by it, and no reader finds a cache without a time.
+func (s *Store) firstMark(f *files, mark time.Time) error {
+	if f.cache.content != nil || f.cache.damaged() || f.clock.content != nil {
+		return nil
+	}
+	return s.write(s.files.Clock, &clockFile{V: 1, Mark: mark})
+}
+
 // writeMark notes a time in both places.
 func (s *Store) writeMark(w *witnessFile, mark time.Time) error {
 	if err := s.write(s.files.Clock, &clockFile{V: 1, Mark: mark}); err != nil {
@@ -133,6 +143,9 @@ func (s *Store) accept(token string, t *Token) error {
 		// The platform has just spoken, so the clock is right, also where it once
 		// was far ahead. The clock file comes last: it lets what is cached count.
 		w.Mark = content.FetchedAt
+		if err := s.firstMark(f, w.Mark); err != nil {
+			return err
+		}
 		before := s.rules.evaluate(f, s.now()).Token
 		over := before != nil && s.less(t, before)
 		if err := replace(s, w, &w.Cache, f.cache, content, over); err != nil {
@@ -215,6 +228,9 @@ func (s *Store) Import(license string) (State, error) {
 		// cached one count again that lost it.
 		if f.clock.content == nil && content.Token != "" && content.Ended == nil {
 			content.Ended = &ended{At: s.now(), Code: fault.EntitlementsCacheCorrupt}
+		}
+		if err := s.firstMark(f, now); err != nil {
+			return err
 		}
 		w := f.witnessed()
 		if err := replace(s, w, &w.Cache, f.cache, content, false); err != nil {

@@ -265,6 +265,17 @@ func TestLoadNotesTheTime(t *testing.T) {
 				t.Error("more than the time was noted")
 			}
 		}
+		// With nothing cached there is no age to know.
+		if err := s.store.Forget(); err != nil {
+			t.Fatal(err)
+		}
+		s.now = s.now.Add(time.Hour)
+		if fsys.n = 0; !license {
+			if s.store.Load(); fsys.n > 0 {
+				t.Errorf("with nothing cached %d files were written", fsys.n)
+			}
+			s.login(nil)
+		}
 		// Where nothing can be written the state is told all the same.
 		s.now = s.now.Add(time.Hour)
 		want, before := s.store.Look(), s.all()
@@ -273,6 +284,21 @@ func TestLoadNotesTheTime(t *testing.T) {
 			t.Errorf("loaded %+v\nlooked %+v", got, want)
 		}
 		s.untouched(before)
+	}
+}
+
+// TestTheTimeIsKeptInUTC has a clock in another zone.
+func TestTheTimeIsKeptInUTC(t *testing.T) {
+	s := newSite(t)
+	s.now = s.now.In(time.FixedZone("there", 2*60*60))
+	s.importLicense(nil)
+	if state := s.login(nil); state.Now().Location() != time.UTC {
+		t.Errorf("it is %v", state.Now())
+	}
+	for name, content := range s.all() {
+		if strings.Contains(content, "+02:00") {
+			t.Errorf("%s: %s", name, content)
+		}
 	}
 }
 
@@ -320,38 +346,6 @@ func TestADamagedCacheIsMovedAside(t *testing.T) {
 		}
 		wants(t, s.login(nil), Fresh)
 		s.asked(2, 1)
-	}
-}
-
-// TestWhatTheWitnessKnowsMustBeWhole has the witness know files that carl never
-// writes: they count for nothing all the same.
-func TestWhatTheWitnessKnowsMustBeWhole(t *testing.T) {
-	s := newSite(t)
-	s.login(nil)
-	token, license := s.camp.token, rootKey.license(today, nil)
-	const at = `"2026-11-23T12:00:00Z"`
-	for _, c := range []struct{ path, content string }{
-		{s.o.Files.Cache, `{"v":1}`},
-		{s.o.Files.Cache, `{"v":1,"token":"` + token + `"}`},
-		{s.o.Files.Cache, `{"v":1,"fetched_at":` + at + `,"license":"` + license + `","imported_at":` + at + `}`},
-		{s.o.Files.Cache, `{"v":1,"license":"` + license + `"}`},
-		{s.o.Files.Cache, `{"v":1,"imported_at":` + at + `,"token":"` + token + `","fetched_at":` + at + `}`},
-		{s.o.Files.Cache, `{"v":1,"token":"` + token + `","fetched_at":` + at + `,"tier":"paid"}`},
-		{s.o.Files.Pin, `{"v":1,"url":"","pinned_at":` + at + `,"checked_at":` + at + `,"keys":[]}`},
-		{s.o.Files.Pin, `{"v":1,"url":"","pinned_at":` + at + `,"checked_at":` + at + `,"keys":[{"kid":"camp-1","x":"` + key1.x() + `","added_at":` + at + `,"removed_at":` + at + `}]}`},
-	} {
-		s := newSite(t)
-		s.login(nil)
-		w := *s.store.read().witness.content
-		w.Cache, w.Pin = append(w.Cache, hash([]byte(c.content))), append(w.Pin, hash([]byte(c.content)))
-		if err := s.store.write(s.o.Files.Witness, &w); err != nil {
-			t.Fatal(err)
-		}
-		s.put(c.path, c.content)
-		state := s.restart().Look()
-		if wants(t, state, Corrupt); state.Err == nil || !strings.Contains(state.Err.Error(), c.path+" cannot be used") {
-			t.Errorf("%s: %v", c.content, state.Err)
-		}
 	}
 }
 
@@ -444,6 +438,15 @@ func TestForget(t *testing.T) {
 	wants(t, s.restart().Look(), Corrupt)
 	wants(t, s.login(nil), Fresh)
 	s.asked(2, 1)
+
+	// A licence by itself is not rewritten.
+	fsys := &writes{FS: memory(t)}
+	s = newSiteOn(t, fsys, "/home")
+	s.importLicense(nil)
+	fsys.n = 0
+	if err := s.store.Forget(); err != nil || fsys.n > 0 {
+		t.Errorf("%v, %d files were written", err, fsys.n)
+	}
 }
 
 func TestInspect(t *testing.T) {

@@ -38,11 +38,14 @@ type Gate struct {
 	began   time.Time
 	known   atomic.Pointer[known]
 	loading sync.Mutex
+	reloads atomic.Uint64 // how often Reload was called
 }
 
 // known is what the entitlements say, told for one moment.
 type known struct {
 	state entitle.State
+	// reloads is Gate.reloads from before it was told.
+	reloads uint64
 	// until is when it is to be told again, since Gate.began.
 	until time.Duration
 	// contradicted says of each feature that a token which counts denies it.
@@ -112,7 +115,7 @@ func (g *Gate) CheckRemote(feature string) Decision {
 }
 
 // Reload makes the next answer look at the entitlements anew.
-func (g *Gate) Reload() { g.known.Store(nil) }
+func (g *Gate) Reload() { g.reloads.Add(1) }
 
 // State is what the entitlements say now, at most ten seconds old.
 func (g *Gate) State() entitle.State { return g.current().state.At(g.clock()) }
@@ -121,12 +124,13 @@ func (g *Gate) State() entitle.State { return g.current().state.At(g.clock()) }
 // the others go on with what was known before.
 func (g *Gate) current() *known {
 	k := g.known.Load()
-	if k != nil && time.Since(g.began) < k.until {
+	stands := k != nil && k.reloads == g.reloads.Load()
+	if stands && time.Since(g.began) < k.until {
 		return k
 	}
-	if k == nil {
+	if !stands {
 		g.loading.Lock()
-		if k := g.known.Load(); k != nil {
+		if k := g.known.Load(); k != nil && k.reloads == g.reloads.Load() {
 			g.loading.Unlock()
 			return k
 		}
@@ -140,7 +144,8 @@ func (g *Gate) current() *known {
 }
 
 func (g *Gate) tell() *known {
-	k := &known{state: g.load(), until: time.Since(g.began) + reloadEvery}
+	reloads := g.reloads.Load() // ahead of what is loaded
+	k := &known{state: g.load(), reloads: reloads, until: time.Since(g.began) + reloadEvery}
 	k.ask.Store(k.state.TokenStatus() != entitle.Fresh)
 	token := k.state.Current()
 	for i, f := range features {
