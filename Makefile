@@ -34,11 +34,11 @@ install: build
 # Allocations are counted without the detector as well.
 PLAIN_TESTS := ./host/plugin/wasm/... ./plugins/... ./cmd/... ./host ./host/redact
 test: plugins race
-	$(GO) test -timeout 15m $(PLAIN_TESTS)
+	$(GO) test -timeout 30m $(PLAIN_TESTS)
 
 race: plugins
-	$(GO) test -race -timeout 15m $$($(GO) list ./... | grep -vE '/host/plugin/wasm|/plugins|/cmd/|/carl/host$$')
-	$(GO) test -race -timeout 15m -run 'Record|OnStep|Open' ./host
+	$(GO) test -race -timeout 30m $$($(GO) list ./... | grep -vE '/host/plugin/wasm|/plugins|/cmd/|/carl/host$$')
+	$(GO) test -race -timeout 30m -run 'Record|OnStep|Open' ./host
 
 check:
 	@sh .ci/check "$(GO)" "$(STATICCHECK)" "$(GOVULNCHECK)"

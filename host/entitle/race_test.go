@@ -168,10 +168,12 @@ func TestWhoWaitedTakesWhatCame(t *testing.T) {
 	clock := new(ticking)
 	s.o.Clock = clock.now
 	asked, came := make(chan struct{}), make(chan struct{}, stores)
-	platform := &guarded{keys: jwks(key1), answer: func(int) (string, error) {
-		close(asked)
-		for range stores {
-			<-came
+	platform := &guarded{keys: jwks(key1), answer: func(n int) (string, error) {
+		if n == 1 {
+			close(asked)
+			for range stores {
+				<-came
+			}
 		}
 		return key1.token(clock.now(), nil), nil
 	}}
@@ -210,6 +212,8 @@ func TestWhoWaitedAsksAgain(t *testing.T) {
 		s := newSite(t)
 		clock := new(ticking)
 		s.o.Clock = clock.now
+		s.restart()
+		s.login(nil) // fresh, but from before
 		came := make(chan struct{}, stores)
 		platform := &guarded{keys: jwks(key1), answer: func(n int) (string, error) {
 			if n == 1 {

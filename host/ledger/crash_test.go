@@ -85,7 +85,7 @@ func appendBatch(t failer, l *Ledger, r record) {
 	t.Helper()
 	var batch []*request
 	for range 4 {
-		batch = append(batch, &request{decide: func(State) (Entry, error) { return &Note{"n", "d"}, nil }, done: make(chan struct{})})
+		batch = append(batch, &request{decide: func(State) (Entry, error) { return &Note{"n", "d"}, nil }})
 	}
 	l.commit(batch)
 	for _, q := range batch {

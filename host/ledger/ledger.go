@@ -211,7 +211,8 @@ type request struct {
 	block  *Block
 	err    error
 	panic  any // what decide panicked with, for the goroutine that asked
-	done   chan struct{}
+	// turn says once what the wait was for: to commit, or the answer.
+	turn chan bool
 }
 
 // entry calls decide.
@@ -245,27 +246,31 @@ func (r *request) answer() (*Block, error) {
 // home. The entry was not recorded then, as far as anybody was told; where its
 // block may stand in the file all the same, the error says so.
 func (l *Ledger) Append(decide func(State) (Entry, error)) (*Block, error) {
-	r := &request{decide: decide, done: make(chan struct{})}
+	r := &request{decide: decide, turn: make(chan bool, 1)}
 	l.mu.Lock()
 	l.waiting = append(l.waiting, r)
-	if l.leading {
-		l.mu.Unlock()
-		<-r.done
+	follows := l.leading
+	l.leading = true
+	l.mu.Unlock()
+	if follows && !<-r.turn {
 		return r.answer()
 	}
-	l.leading = true
-	for len(l.waiting) > 0 {
-		batch := l.waiting[:min(len(l.waiting), maxCommit)]
-		l.waiting = append([]*request(nil), l.waiting[len(batch):]...)
-		l.mu.Unlock()
-		l.commit(batch)
-		for _, r := range batch {
-			close(r.done)
-		}
-		l.mu.Lock()
-	}
-	l.leading = false
+	// It is this one's turn to commit, with all who came meanwhile: it is the first
+	// of them. Those who come from now on are somebody else's: else the answer would
+	// wait for as long as others come.
+	l.mu.Lock()
+	batch := l.waiting[:min(len(l.waiting), maxCommit)]
+	l.waiting = append([]*request(nil), l.waiting[len(batch):]...)
 	l.mu.Unlock()
+	l.commit(batch)
+	l.mu.Lock()
+	if l.leading = len(l.waiting) > 0; l.leading {
+		l.waiting[0].turn <- true
+	}
+	l.mu.Unlock()
+	for _, other := range batch[1:] {
+		other.turn <- false
+	}
 	return r.answer()
 }
 

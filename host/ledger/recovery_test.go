@@ -501,6 +501,17 @@ func TestTheLongestLine(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	verify(t, ledgerOn(fsys, 0))
+	// A longer one is none, whoever signed it.
+	f := ordinary()
+	f.files[3] = append(f.files[3], &Recovery{strings.Repeat("x", maxText)}, &Decision{
+		Action: Action{Digest: digest("x"), Payload: strings.Repeat("x", maxLine)}, Constitution: digest("two"),
+	})
+	g := newGenuine(t, f)
+	g.refused(t, "a longer line", g.image)
+	f = ordinary()
+	f.files[3] = append(f.files[3], &Recovery{strings.Repeat("x", maxText+1)})
+	g = newGenuine(t, f)
+	g.refused(t, "a longer text", g.image)
 }
 
 // TestDecideFails has what decides return an error, and panic: the next append

@@ -313,8 +313,16 @@ func (l *Ledger) lastBlocks(t *tail, r *scan, h *head, size int64) (from int64, 
 			if _, err := t.file.ReadAt(data, from); err != nil && err != io.EOF {
 				return 0, nil, failed("read", l.paths.active(), err)
 			}
+			before := *t
 			if at, ok := r.covered(t, data, from, h, e); ok {
-				return from + int64(at), data[at:], nil
+				// A doubled end is a chain as well, up to where it was copied from.
+				if n, err := countLines(t.file, from+int64(at)); err != nil {
+					return 0, nil, failed("read", l.paths.active(), err)
+				} else if uint64(n) == e.size-r.first {
+					return from + int64(at), data[at:], nil
+				}
+				*t = before
+				break
 			}
 			if from == 0 {
 				break
@@ -326,6 +334,20 @@ func (l *Ledger) lastBlocks(t *tail, r *scan, h *head, size int64) (from int64, 
 		return 0, nil, failed("read", l.paths.active(), err)
 	}
 	return 0, data, nil
+}
+
+// countLines counts the line ends in the beginning of a file.
+func countLines(f private.File, size int64) (n int, err error) {
+	buf := make([]byte, min(size, tailChunk))
+	for at := int64(0); at < size; {
+		part := buf[:min(int64(len(buf)), size-at)]
+		if _, err := f.ReadAt(part, at); err != nil {
+			return 0, err
+		}
+		n += bytes.Count(part, []byte("\n"))
+		at += int64(len(part))
+	}
+	return n, nil
 }
 
 // scan reads the lines of one file.

@@ -220,6 +220,8 @@ func rewritten(t testing.TB, line string, key ed25519.PrivateKey) map[string]str
 		"space within": "{ " + line[1:], "tab within": sub(",", ",\t"), "BOM": "\ufeff" + line, "NUL": line + "\x00",
 		"a comma more": line[:len(line)-1] + ",}", "two values": line + line, "an array": "[" + line + "]",
 		"members in another order": `{"v":1,` + sub(`,"v":1`, "")[1:],
+		"two members swapped":      swapped(line, "key_id", "kind"),
+		"two members behind sig":   swapped(line, "ts", "v"),
 		"sig at the end":           sub(","+sig, "")[:len(unsigned)-1] + "," + sig + "}",
 		"sig at the beginning":     "{" + sig + "," + sub(","+sig, "")[1:],
 		"an escape":                sub(`"kind":"`+string(b.Kind[:1]), fmt.Sprintf(`"kind":"\u%04x`, b.Kind[0])),
@@ -258,6 +260,13 @@ func rewritten(t testing.TB, line string, key ed25519.PrivateKey) map[string]str
 		texts["its own key over "+name] = string(insertSig(nil, []byte(loose), ed25519.Sign(key, []byte(signPrefix+loose))))
 	}
 	return texts
+}
+
+// swapped is a line with two neighbouring members in the other order.
+func swapped(line, first, second string) string {
+	a, b := strings.Index(line, `"`+first+`":`), strings.LastIndex(line, `,"`+second+`":`)
+	end := b + 1 + strings.IndexAny(line[b+1:], ",}")
+	return line[:a] + line[b+1:end] + "," + line[a:b] + line[end:]
 }
 
 // malleated is the signature with the group's order added to S (RFC 8032 §5.1.7
