@@ -233,8 +233,7 @@ func TestAnswersDoNotWaitForOthers(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	var start func(first func())
-	start = func(first func()) {
+	start := func(first func()) {
 		wg.Go(func() {
 			for range patience {
 				_, err := l.Append(func(State) (Entry, error) {
