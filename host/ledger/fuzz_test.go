@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,6 +76,27 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("signed anew it is not accepted: %s", signed)
 		}
 	})
+}
+
+// TestParseRefuses reads lines that say the same as good ones, in other words.
+func TestParseRefuses(t *testing.T) {
+	m, refused := ordinary().make(t), 0
+	// These are written well, whatever stands in them.
+	written := []string{"another key", "another key by id", "S plus the order", "a greater seq", "another time"}
+	for _, name := range m.names {
+		for line := range strings.Lines(m.image[name]) {
+			for what, text := range rewritten(t, line, ordinary().key) {
+				if _, _, ok := parse([]byte(text)); ok != slices.Contains(written, what) {
+					t.Errorf("%s: %v: %s", what, ok, text)
+				} else if !ok {
+					refused++
+				}
+			}
+		}
+	}
+	if refused < 400 {
+		t.Errorf("only %d", refused)
+	}
 }
 
 // FuzzHead reads any checkpoint, as it is and signed by the ledger's key. What is

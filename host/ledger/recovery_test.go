@@ -508,10 +508,12 @@ func TestTheLongestLine(t *testing.T) {
 	})
 	g := newGenuine(t, f)
 	g.refused(t, "a longer line", g.image)
-	f = ordinary()
-	f.files[3] = append(f.files[3], &Recovery{strings.Repeat("x", maxText+1)})
-	g = newGenuine(t, f)
-	g.refused(t, "a longer text", g.image)
+	for _, e := range []Entry{&Recovery{strings.Repeat("x", maxText+1)}, &Constitution{digest("two"), "agent", strings.Repeat("x", maxText+1)}} {
+		f := ordinary()
+		f.files[3] = append(f.files[3], e)
+		g := newGenuine(t, f)
+		g.refused(t, "a longer text", g.image)
+	}
 }
 
 // TestDecideFails has what decides return an error, and panic: the next append
