@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 
@@ -376,5 +378,79 @@ func TestManyLines(t *testing.T) {
 	cancel()
 	if _, err := l.Verify(ctx, nil); err != context.Canceled {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestTime has the clock go back, and once far ahead. No block is older than the
+// one before it; what is appended after a time that was wrong has that time, until
+// it has passed.
+func TestTime(t *testing.T) {
+	far := noon.AddDate(300, 0, 0)
+	now := noon
+	fsys := image{}.disk(t)
+	open := func() *Ledger {
+		return Open(Options{Paths: pathsIn(modelHome), FS: fsys, Clock: func() time.Time { return now }, MaxSegment: 2 << 10})
+	}
+	l := open()
+	for i, c := range []struct{ clock, want time.Time }{
+		{noon, noon}, {noon.Add(-time.Hour), noon}, {noon.AddDate(-3000, 0, 0), noon}, {noon.Add(1500), noon.Add(1000)}, {noon, noon.Add(1000)},
+		{noon.In(time.FixedZone("X", 3600)).Add(time.Second), noon.Add(time.Second)},
+		{far, far}, {noon.Add(time.Minute), far}, {noon.Add(time.Hour), far}, {noon.Add(time.Hour), far}, {far.Add(time.Second), far.Add(time.Second)},
+	} {
+		if i%3 == 2 {
+			l = open()
+		}
+		now = c.clock
+		b, err := appendNote(l, "d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !b.Time.Equal(c.want) {
+			t.Errorf("at %v: %v", c.clock, b.Time)
+		}
+		verify(t, l)
+	}
+}
+
+// TestTimeThatNoBlockHolds has a clock that shows a year of five digits: an
+// append says so, or what it answers verifies.
+func TestTimeThatNoBlockHolds(t *testing.T) {
+	for _, year := range []int{-1, 0, 9999, 10000, 292277026596} {
+		fsys := image{}.disk(t)
+		now := noon
+		l := Open(Options{Paths: pathsIn(modelHome), FS: fsys, Clock: func() time.Time { return now }})
+		for range 2 {
+			appendNote(l, "d")
+			now = time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)
+		}
+		if _, err := l.Verify(t.Context(), nil); err != nil {
+			t.Errorf("in the year %d: %v", year, err)
+		}
+	}
+}
+
+// TestDecideFails has what decides return an error, and panic: the next append
+// works all the same.
+func TestDecideFails(t *testing.T) {
+	l := ledgerOn(image{}.disk(t), 0)
+	no := errors.New("no")
+	if _, err := l.Append(func(State) (Entry, error) { return nil, no }); err != no {
+		t.Error(err)
+	}
+	if r := verify(t, l); r.Size != 0 {
+		t.Errorf("%+v", r)
+	}
+	func() {
+		defer func() { recover() }()
+		l.Append(func(State) (Entry, error) { panic("no") })
+	}()
+	l.mu.Lock()
+	leading := l.leading
+	l.mu.Unlock()
+	if leading {
+		t.Fatal("a panic of decide leaves every later append waiting for ever")
+	}
+	if b, err := appendNote(l, "d"); err != nil || b.Seq != 1 {
+		t.Errorf("%+v, %v", b, err)
 	}
 }

@@ -3,7 +3,6 @@ package ledger
 import (
 	"crypto/ed25519"
 	"encoding/base64"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -231,6 +230,27 @@ func TestForgedState(t *testing.T) {
 	}
 }
 
+// TestStateFarBack has more behind the last decision than is read of a file's end
+// at first, whole lines and parts of them.
+func TestStateFarBack(t *testing.T) {
+	for _, notes := range []int{500, 650, 1500} { // 200 to 600 kB
+		f := ordinary()
+		f.files[3] = append([]Entry{decision("b", "c")}, slices.Repeat([]Entry{&Note{"n", "d"}}, notes)...)
+		m := f.make(t)
+		for _, im := range []image{m.image, m.without(edgeName), m.with(activeName, m.image[activeName]+strings.Repeat("x", tailChunk))} {
+			b, err := ledgerOn(im.disk(t), 0).Append(func(s State) (Entry, error) {
+				if s.State != "c" || s.Constitution != digest("one") || s.Size != uint64(len(m.blocks)) {
+					t.Errorf("behind %d notes: %+v", notes, s)
+				}
+				return decision(s.State, "d"), nil
+			})
+			if err != nil || b.Seq != uint64(len(m.blocks)) || b.Prev != m.hashes[len(m.hashes)-1] {
+				t.Errorf("behind %d notes: %v, %v", notes, b, err)
+			}
+		}
+	}
+}
+
 // TestFiles takes files away, swaps and renames them.
 func TestFiles(t *testing.T) {
 	for _, kept := range []int{4, 3} {
@@ -376,54 +396,6 @@ func TestARetiredKeySignsNothing(t *testing.T) {
 	verify(t, l)
 }
 
-// TestTime has the clock go back, and once far ahead. No block is older than the
-// one before it; what is appended after a time that was wrong has that time, until
-// it has passed.
-func TestTime(t *testing.T) {
-	far := noon.AddDate(300, 0, 0)
-	now := noon
-	fsys := image{}.disk(t)
-	open := func() *Ledger {
-		return Open(Options{Paths: pathsIn(modelHome), FS: fsys, Clock: func() time.Time { return now }, MaxSegment: 2 << 10})
-	}
-	l := open()
-	for i, c := range []struct{ clock, want time.Time }{
-		{noon, noon}, {noon.Add(-time.Hour), noon}, {noon.AddDate(-3000, 0, 0), noon}, {noon.Add(1500), noon.Add(1000)}, {noon, noon.Add(1000)},
-		{noon.In(time.FixedZone("X", 3600)).Add(time.Second), noon.Add(time.Second)},
-		{far, far}, {noon.Add(time.Minute), far}, {noon.Add(time.Hour), far}, {noon.Add(time.Hour), far}, {far.Add(time.Second), far.Add(time.Second)},
-	} {
-		if i%3 == 2 {
-			l = open()
-		}
-		now = c.clock
-		b, err := appendNote(l, "d")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !b.Time.Equal(c.want) {
-			t.Errorf("at %v: %v", c.clock, b.Time)
-		}
-		verify(t, l)
-	}
-}
-
-// TestTimeThatNoBlockHolds has a clock that shows a year of five digits: an
-// append says so, or what it answers verifies.
-func TestTimeThatNoBlockHolds(t *testing.T) {
-	for _, year := range []int{-1, 0, 9999, 10000, 292277026596} {
-		fsys := image{}.disk(t)
-		now := noon
-		l := Open(Options{Paths: pathsIn(modelHome), FS: fsys, Clock: func() time.Time { return now }})
-		for range 2 {
-			appendNote(l, "d")
-			now = time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)
-		}
-		if _, err := l.Verify(t.Context(), nil); err != nil {
-			t.Errorf("in the year %d: %v", year, err)
-		}
-	}
-}
-
 // TestWhatVerificationRefusesIsNotAppended offers entries that no ledger holds.
 func TestWhatVerificationRefusesIsNotAppended(t *testing.T) {
 	change := func(f func(d *Decision)) Entry {
@@ -513,31 +485,5 @@ func TestTheLongestLine(t *testing.T) {
 		f.files[3] = append(f.files[3], e)
 		g := newGenuine(t, f)
 		g.refused(t, "a longer text", g.image)
-	}
-}
-
-// TestDecideFails has what decides return an error, and panic: the next append
-// works all the same.
-func TestDecideFails(t *testing.T) {
-	l := ledgerOn(image{}.disk(t), 0)
-	no := errors.New("no")
-	if _, err := l.Append(func(State) (Entry, error) { return nil, no }); err != no {
-		t.Error(err)
-	}
-	if r := verify(t, l); r.Size != 0 {
-		t.Errorf("%+v", r)
-	}
-	func() {
-		defer func() { recover() }()
-		l.Append(func(State) (Entry, error) { panic("no") })
-	}()
-	l.mu.Lock()
-	leading := l.leading
-	l.mu.Unlock()
-	if leading {
-		t.Fatal("a panic of decide leaves every later append waiting for ever")
-	}
-	if b, err := appendNote(l, "d"); err != nil || b.Seq != 1 {
-		t.Errorf("%+v, %v", b, err)
 	}
 }

@@ -1,0 +1,167 @@
+package ledger
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"carl.camp/carl/host/private"
+)
+
+// archive is a closed file.
+type archive struct {
+	path        string
+	first, last uint64
+}
+
+// archives lists the closed files in the order of their blocks.
+func (l *Ledger) archives() ([]archive, error) {
+	entries, err := l.fs.ReadDir(filepath.Dir(l.paths.Base))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, failed("list", filepath.Dir(l.paths.Base), err)
+	}
+	var list []archive
+	for _, e := range entries {
+		middle, ok := strings.CutPrefix(e.Name(), filepath.Base(l.paths.Base)+".")
+		if ok {
+			middle, ok = strings.CutSuffix(middle, ".jsonl")
+		}
+		from, to, dash := strings.Cut(middle, "-")
+		first, err1 := strconv.ParseUint(from, 10, 64)
+		last, err2 := strconv.ParseUint(to, 10, 64)
+		if ok && dash && err1 == nil && err2 == nil && archiveName(l.paths.Base, first, last) == filepath.Join(filepath.Dir(l.paths.Base), e.Name()) {
+			list = append(list, archive{archiveName(l.paths.Base, first, last), first, last})
+		}
+	}
+	slices.SortFunc(list, func(a, b archive) int { return int(int64(a.first) - int64(b.first)) })
+	return list, nil
+}
+
+func archiveName(base string, first, last uint64) string {
+	return base + "." + strconv.FormatUint(first, 10) + "-" + strconv.FormatUint(last, 10) + ".jsonl"
+}
+
+// openSegment begins the next file. The open one is copied under the name of a
+// closed one, durably, and only then replaced: at every moment each block is
+// under one name at least. The tail stands behind the new file's first block then.
+func (l *Ledger) openSegment(t *tail) error {
+	if t.empty() {
+		if err := l.firstKeys(t); err != nil {
+			return err
+		}
+		return l.beginFile(t, nil)
+	}
+	data, err := readAll(t.file)
+	if err != nil {
+		return failed("read", l.paths.active(), err)
+	}
+	data = data[:min(int64(len(data)), t.bytes)]
+	previous := &Previous{First: t.opener, Last: t.edge.size - 1, SHA256: sha256.Sum256(data)}
+	// A file that is closed is vouched for by the next one, and goes in the end:
+	// what is wrong with it must not go with it.
+	if err := l.whole(t, data); err != nil {
+		return err
+	}
+	closed := archiveName(l.paths.Base, previous.First, previous.Last)
+	if err := private.WriteFileOn(l.fs, closed, data); err != nil {
+		return failed("close", closed, err)
+	}
+	t.seg++
+	return l.beginFile(t, previous)
+}
+
+// whole makes sure that the open file has the blocks that the tail stands on.
+func (l *Ledger) whole(t *tail, data []byte) error {
+	r := &scan{keys: t.keys, path: l.paths.active(), first: t.opener}
+	opener, err := r.opener(data)
+	if err != nil {
+		return err
+	}
+	again := &tail{ledgerID: opener.LedgerID, seg: opener.Seg, edge: edge{opener.Segment.Size, slices.Clone(opener.Segment.Tree)}}
+	_, err = r.replay(again, data, &head{ledgerID: t.ledgerID, size: t.edge.size, root: t.edge.root(), vkey: VerifierKey(t.ledgerID, t.keys.private.Public().(ed25519.PublicKey))})
+	return err
+}
+
+// beginFile makes the open file with its first block.
+func (l *Ledger) beginFile(t *tail, previous *Previous) error {
+	archives, err := l.archives()
+	if err != nil {
+		return err
+	}
+	archives = slices.DeleteFunc(archives, func(a archive) bool {
+		// A copy of the open file whose making was cut off, before others came.
+		return a.last >= t.edge.size || previous != nil && a.first == previous.First && a.last != previous.Last
+	})
+	doomed := archives[:max(0, len(archives)-maxArchives)]
+	archives = archives[len(doomed):]
+	var dropped *Dropped
+	if from, some := l.unforwarded(); some {
+		for _, a := range doomed {
+			d, err := l.savePending(a, from)
+			if err != nil {
+				return err
+			}
+			if d != nil && dropped != nil {
+				d.From = dropped.From
+			}
+			if d != nil {
+				dropped = d
+			}
+		}
+	}
+	pruned := t.edge.size
+	if len(archives) > 0 {
+		pruned = archives[0].first
+	}
+	b, line, hash := t.next(&Segment{
+		Size: t.edge.size, Tree: slices.Clone(t.edge.hashes), Previous: previous, PrunedBefore: pruned,
+		Constitution: t.constitution, State: t.stateName,
+	}, l.now())
+	line = append(line, '\n')
+	if err := private.WriteFileOn(l.fs, l.paths.active(), line); err != nil {
+		return failed("begin", l.paths.active(), err)
+	}
+	t.push(b, hash)
+	t.bytes, t.opener = int64(len(line)), b.Seq
+	if dropped != nil {
+		if err := l.ownUp(t, dropped, line); err != nil {
+			return err
+		}
+	}
+	// Only now, when it is on record what goes and what is lost with it.
+	for _, a := range doomed {
+		if err := l.fs.Remove(a.path); err != nil && !notThere(err) {
+			return failed("remove", a.path, err)
+		}
+	}
+	return l.remade(t)
+}
+
+// ownUp records, behind the block that opens a file, which blocks are gone that
+// no remote had.
+func (l *Ledger) ownUp(t *tail, d *Dropped, opener []byte) error {
+	b, line, hash := t.next(d, l.now())
+	both := append(append(opener, line...), '\n')
+	if err := private.WriteFileOn(l.fs, l.paths.active(), both); err != nil {
+		return failed("begin", l.paths.active(), err)
+	}
+	t.push(b, hash)
+	t.bytes = int64(len(both))
+	return nil
+}
+
+// unforwarded is the first block that some remote is still to have.
+func (l *Ledger) unforwarded() (from uint64, some bool) {
+	if l.forwarded == nil {
+		return 0, false
+	}
+	return l.forwarded()
+}

@@ -1,0 +1,151 @@
+package ledger
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"slices"
+
+	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/private"
+)
+
+// view is the files of a ledger as they were at one moment.
+type view struct {
+	keys    *keys
+	head    *head
+	headErr error // why there is none
+	files   []segmentFile
+}
+
+type segmentFile struct {
+	path string
+	file private.File
+	size int64
+	name *archive // what a closed one is called; nil for the open one
+}
+
+func (v *view) close() {
+	for _, f := range v.files {
+		f.file.Close()
+	}
+}
+
+func (v *view) bytes() (n int64) {
+	for _, f := range v.files {
+		n += f.size
+	}
+	return n
+}
+
+// view opens all files while nobody appends. It is empty where there is no
+// ledger.
+func (l *Ledger) view() (*view, error) {
+	locked := l.begun()
+	if locked {
+		lock, err := l.takeLock()
+		if err != nil {
+			return nil, err
+		}
+		defer lock.Unlock()
+	}
+	v, err := l.openFiles()
+	if !locked && l.begun() {
+		// Somebody made the first block while this looked.
+		if err == nil {
+			v.close()
+		}
+		return l.view()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if v.headErr != nil {
+		v.close()
+		return nil, v.headErr
+	}
+	return v, nil
+}
+
+// begun reports whether anybody ever appended: the lock file comes first.
+func (l *Ledger) begun() bool {
+	_, err := l.fs.Lstat(l.paths.lock())
+	return err == nil
+}
+
+// openFiles opens all files. What is wrong with the checkpoint is in the view.
+func (l *Ledger) openFiles() (v *view, err error) {
+	v = new(view)
+	opened := v
+	defer func() {
+		if err != nil {
+			opened.close()
+		}
+	}()
+	if v.keys, err = l.loadKeys(); err != nil {
+		return nil, err
+	}
+	archives, err := l.archives()
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range append(l.kept(v.keys, archives), archive{path: l.paths.active()}) {
+		path := a.path
+		f, err := l.fs.OpenFile(path, os.O_RDONLY, 0)
+		if notThere(err) {
+			continue
+		}
+		if err != nil {
+			return nil, failed("open", path, err)
+		}
+		info, err := f.Stat()
+		if err != nil {
+			f.Close()
+			return nil, failed("open", path, err)
+		}
+		file := segmentFile{path: path, file: f, size: info.Size()}
+		if path != l.paths.active() {
+			file.name = &a
+		}
+		v.files = append(v.files, file)
+	}
+	if v.keys == nil {
+		if len(v.files) > 0 {
+			return nil, fault.New(fault.LedgerKeyInvalid, "ledger: %s is missing, and with it the keys that the blocks are verified with", l.paths.Key).
+				WithHint("restore %s from a copy", l.paths.Key)
+		}
+		return v, nil
+	}
+	v.head, err = l.readHead(v.keys)
+	switch {
+	case fault.CodeOf(err) == fault.LedgerTampered:
+		v.headErr, err = err, nil
+	case err == nil && len(v.files) == 0 && v.head != nil:
+		v.headErr = tampered("%s is there, and no block is", l.paths.head())
+	}
+	return v, err
+}
+
+// kept tells which closed files belong to the ledger, by the open file's first
+// block: from what it says was kept, up to itself. Others are copies of the open
+// file whose making was cut off, or files whose removal was.
+func (l *Ledger) kept(k *keys, archives []archive) []archive {
+	f, err := l.fs.OpenFile(l.paths.active(), os.O_RDONLY, 0)
+	if err != nil {
+		return archives
+	}
+	defer f.Close()
+	start := make([]byte, maxLine+1)
+	n, err := f.ReadAt(start, 0)
+	if err != nil && err != io.EOF {
+		return archives
+	}
+	line, _, ended := bytes.Cut(start[:n], []byte("\n"))
+	b, unsigned, ok := parse(line)
+	if !ended || !ok || b.Segment == nil || k == nil || !(&scan{keys: k}).signed(b, unsigned) {
+		return archives
+	}
+	return slices.DeleteFunc(archives, func(a archive) bool {
+		return a.first >= b.Seq || a.last < b.Segment.PrunedBefore
+	})
+}
