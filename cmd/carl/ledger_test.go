@@ -211,3 +211,40 @@ func TestLedgerUnderFaults(t *testing.T) {
 	}
 	in.must("ledger", "verify")
 }
+
+// TestExportedReceipts exports a ledger with what the platform attested of it:
+// the stand-alone verifier holds the blocks against that.
+func TestExportedReceipts(t *testing.T) {
+	in := install(t, "")
+	in.adopted()
+	config, err := os.OpenFile(filepath.Join(in.home, "config.yaml"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(config, "camp: {receipt_key: %q}\n", in.server.ReceiptKey())
+	config.Close()
+	for range 3 {
+		in.input(`{"kind":"step"}`, "fsm", "evaluate", "-")
+	}
+	in.must("ledger", "replay")
+	bundle := filepath.Join(t.TempDir(), "bundle")
+	in.must("ledger", "export", bundle)
+	receipts := filepath.Join(bundle, "ledger_receipts.jsonl")
+	data, err := os.ReadFile(receipts)
+	if err != nil || bytes.Count(data, []byte("\n")) != len(in.blocks()) {
+		t.Fatalf("%d blocks, %v, and these receipts:\n%s", len(in.blocks()), err, data)
+	}
+	verify := func() (string, error) {
+		out, err := exec.Command("node", filepath.Join("..", "..", "examples", "verify-ledger", "verify.mjs"), bundle).CombinedOutput()
+		return string(out), err
+	}
+	if out, err := verify(); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	if err := os.WriteFile(receipts, bytes.Replace(data, []byte("seq 2"), []byte("seq 1"), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := verify(); err == nil || !strings.Contains(out, "receipt") {
+		t.Errorf("a receipt was changed: %v: %s", err, out)
+	}
+}

@@ -219,3 +219,33 @@ func TestWhatTheWitnessKnowsMustBeWhole(t *testing.T) {
 		}
 	}
 }
+
+// TestALostClockStaysLost kills an import after the clock was lost and the cache
+// was damaged: with the cache back in its place, nothing but a token that is
+// verified anew makes it count.
+func TestALostClockStaysLost(t *testing.T) {
+	home := newSite(t)
+	home.login(nil)
+	whole := home.get(home.o.Files.Cache)
+	home.put(home.o.Files.Cache, "garbage")
+	home.put(home.o.Files.Clock, gone)
+	c := scene{image: home.all(), now: home.now, camp: &camp{}}
+	for n, struck := 1, true; struck; n++ {
+		struck = false
+		disk := crashfs.New(rand.New(rand.NewPCG(1, uint64(n))).IntN)
+		s := c.on(t, disk, disk.Process(func(call crashfs.Call) *crashfs.Fault {
+			if call.N < n {
+				return nil
+			}
+			struck = true
+			return &crashfs.Fault{Kill: true}
+		}))
+		importOnce(s)
+		s.o.FS = disk.Process(nil)
+		s.restart()
+		s.put(s.o.Files.Cache, whole)
+		if state := s.store.Look(); state.Current() != nil {
+			t.Fatalf("killed at call %d: the token is %s", n, state.TokenStatus())
+		}
+	}
+}

@@ -27,6 +27,7 @@ nothing else, or with a program of your own after the format below.
 | constitutional_ledger.jsonl | the open file |
 | constitutional_ledger.head | the checkpoint: a C2SP signed note with size and Merkle root |
 | keys.txt | the public keys that signed, the oldest first, as C2SP verifier keys |
+| ledger_receipts.jsonl, receipt_keys.txt | what others attested of single blocks, as signed notes, and the key of that; where there are any |
 
 A line is one JSON object in the form of RFC 8785, of texts, booleans, lists,
 objects and integers. Its member sig is an Ed25519 signature over
@@ -40,8 +41,9 @@ the right one: ` + "`carl ledger key`" + ` prints it on the machine that signs.
 `
 
 // Export verifies the ledger and writes it to dir, a folder that does not exist
-// yet: every file that is kept, the checkpoint, the public keys, and a README
-// that says how to check them. It is a copy of one moment; appends go on.
+// yet: every file that is kept, the checkpoint, the public keys, the receipts that
+// were verified, and a README that says how to check them. It is a copy of one
+// moment; appends go on.
 //
 // The error is carl.ledger.not_found where there is no block, and that of
 // [Ledger.Verify] where the ledger is not whole; nothing is written then.
@@ -55,7 +57,11 @@ func (l *Ledger) Export(ctx context.Context, dir string, progress func(done, tot
 		return nil, fault.New(fault.LedgerNotFound, "ledger: there is nothing to export yet").WithKept("nothing was written")
 	}
 	w := &walk{view: v, report: &Report{}, progress: progress, total: v.bytes()}
-	if err := w.all(ctx, nil); err != nil {
+	if err := l.verify(ctx, w, nil); err != nil {
+		return nil, err
+	}
+	receipts, err := l.attestations(w.tail.ledgerID)
+	if err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
@@ -66,6 +72,9 @@ func (l *Ledger) Export(ctx context.Context, dir string, progress func(done, tot
 		filepath.Base(l.paths.head()): v.head.signed,
 		"keys.txt":                    v.keys.list(w.tail.ledgerID),
 		"README.md":                   []byte(exportReadme),
+	}
+	if len(receipts) > 0 {
+		files["ledger_receipts.jsonl"], files["receipt_keys.txt"] = receipts, []byte(l.receiptKey+"\n")
 	}
 	for i, f := range v.files {
 		data, err := readAll(f.file)

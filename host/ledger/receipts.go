@@ -148,26 +148,46 @@ func (l *Ledger) receiptVerifier() (note.Verifier, error) {
 
 // receipts are what remotes attested, by number.
 func (l *Ledger) receipts() (map[uint64][]attested, error) {
-	data, err := private.ReadFileOn(l.fs, l.paths.Receipts, 2*maxReceipts)
-	if notThere(err) {
+	all := map[uint64][]attested{}
+	err := l.eachReceipt(func(_ []byte, a attested) { all[a.seq] = append(all[a.seq], a) })
+	return all, err
+}
+
+// attestations are the lines of the receipts that verify under a key, which must
+// be known for that.
+func (l *Ledger) attestations(ledgerID string) (lines []byte, err error) {
+	if l.receiptKey == "" {
 		return nil, nil
 	}
+	err = l.eachReceipt(func(line []byte, a attested) {
+		if a.ledgerID == ledgerID {
+			lines = append(lines, line...)
+		}
+	})
+	return lines, err
+}
+
+// eachReceipt goes over the receipts that were kept and hold.
+func (l *Ledger) eachReceipt(f func(line []byte, a attested)) error {
+	data, err := private.ReadFileOn(l.fs, l.paths.Receipts, 2*maxReceipts)
+	if notThere(err) {
+		return nil
+	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	verifier, err := l.receiptVerifier()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	all := map[uint64][]attested{}
 	for line := range bytes.Lines(data) {
 		var r Receipt
 		if json.Unmarshal(line, &r) != nil {
 			continue // a torn end
 		}
 		if a, ok := parseReceipt(r.Note, verifier); ok && a.seq == r.Seq {
-			all[a.seq] = append(all[a.seq], a)
+			f(line, a)
 		}
 	}
-	return all, nil
+	return nil
 }

@@ -1,8 +1,6 @@
 package ledger
 
-import (
-	"bytes"
-)
+import "bytes"
 
 // scan reads the lines of one file.
 type scan struct {

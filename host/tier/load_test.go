@@ -1,6 +1,7 @@
 package tier
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -188,26 +189,35 @@ func TestOneLoadsAndTheOthersGoOn(t *testing.T) {
 	}
 }
 
-// TestTheFirstLoadIsOne has many goroutines ask before anything is known.
+// TestTheFirstLoadIsOne has many goroutines ask before anything is known, and
+// after a Reload.
 func TestTheFirstLoadIsOne(t *testing.T) {
 	s := newSite(t)
 	s.login(map[string]any{"tier": "free"})
-	var loads atomic.Int32
+	var loads, started atomic.Int32
 	g := New(Options{Declared: Paid, Clock: s.clock, Load: func() entitle.State {
 		loads.Add(1)
+		for n := 0; started.Load() < 16 || n < 1000; n++ { // so that the others come to wait
+			runtime.Gosched()
+		}
 		return s.store.Look()
 	}})
-	var all sync.WaitGroup
-	for range 16 {
-		all.Go(func() {
-			if d := g.CheckRemote(TrainManaged); d.Code != fault.GateTierRemoteMismatch {
-				t.Errorf("%+v", d)
-			}
-		})
-	}
-	all.Wait()
-	if n := loads.Load(); n != 1 {
-		t.Errorf("%d loads", n)
+	for round := range int32(2) {
+		var all sync.WaitGroup
+		for range 16 {
+			all.Go(func() {
+				started.Add(1)
+				if d := g.CheckRemote(TrainManaged); d.Code != fault.GateTierRemoteMismatch {
+					t.Errorf("%+v", d)
+				}
+			})
+		}
+		all.Wait()
+		if n := loads.Load(); n != round+1 {
+			t.Errorf("%d loads", n)
+		}
+		started.Store(0)
+		g.Reload()
 	}
 }
 
