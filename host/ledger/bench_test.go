@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -143,4 +144,72 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	b.ReportMetric(float64(ours.Nanoseconds())/float64(b.N)/float64(r.Size), "ns/block")
 	b.ReportMetric(float64(ours)/float64(bare), "x-raw")
+}
+
+// long is a ledger of four files with some 40 MB.
+func long(b *testing.B) *Ledger {
+	b.Helper()
+	l := newLedger(b, b.TempDir(), 0)
+	adopt(b, l)
+	payload := `{"text":"` + strings.Repeat("x", 1000) + `"}`
+	for range 39 << 20 / (256 * 1700) {
+		batch := make([]*request, 256)
+		for i := range batch {
+			batch[i] = &request{decide: func(s State) (Entry, error) {
+				d := verdict(s, "x")
+				d.Action.Payload = payload
+				return d, nil
+			}}
+		}
+		l.commit(batch)
+		for _, r := range batch {
+			if r.err != nil {
+				b.Fatal(r.err)
+			}
+		}
+	}
+	return l
+}
+
+// BenchmarkProve proves one block of the first file of a long ledger, which is
+// verified for that.
+func BenchmarkProve(b *testing.B) {
+	l := long(b)
+	var size uint64
+	for b.Loop() {
+		p, err := l.Prove(b.Context(), 7)
+		if err != nil {
+			b.Fatal(err)
+		}
+		size = p.Size
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(size), "ns/block")
+}
+
+// BenchmarkRead hands out a long ledger to a remote: each block is verified by its
+// signature.
+func BenchmarkRead(b *testing.B) {
+	l := long(b)
+	var read int64
+	for b.Loop() {
+		r, _, err := l.Read(0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for {
+			lines, err := r.Next(b.Context(), 64, 1<<20)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if len(lines) == 0 {
+				break
+			}
+			for _, line := range lines {
+				read += int64(len(line.Text)) + 1
+			}
+		}
+		r.Close()
+	}
+	b.SetBytes(read / int64(b.N))
+	b.ReportMetric(float64(read)/float64(b.N)/(1<<20), "MiB")
 }
