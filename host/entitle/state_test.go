@@ -451,6 +451,8 @@ func TestTheMarkIsEdited(t *testing.T) {
 			t.Errorf("%s: age %v", c.mark, state.Age)
 		}
 		wants(t, s.store.Load(), c.want)
+		wants(t, s.login(nil), c.want) // the same token once more
+		s.now = today.Add(time.Second)
 		wants(t, s.login(nil), Fresh)
 	}
 }

@@ -140,13 +140,18 @@ func (s *Store) accept(token string, t *Token) error {
 		if err := asideOn(s.fs, &f.cache); err != nil {
 			return err
 		}
-		// The platform has just spoken, so the clock is right, also where it once
-		// was far ahead. The clock file comes last: it lets what is cached count.
-		w.Mark = content.FetchedAt
+		// With a token that is newer than any before the platform has just spoken,
+		// so the clock is right, also where it once was far ahead. One that was seen
+		// already, or is older, says nothing about the time: it may be served again
+		// by somebody who turned the clock back.
+		before := s.rules.evaluate(f, s.now()).Token
+		if w.Mark = content.FetchedAt; before != nil && !t.IssuedAt.After(before.IssuedAt) {
+			w.Mark = later(f.mark(), content.FetchedAt)
+		}
+		// The clock file comes last: it lets what is cached count.
 		if err := s.firstMark(f, w.Mark); err != nil {
 			return err
 		}
-		before := s.rules.evaluate(f, s.now()).Token
 		over := before != nil && s.less(t, before)
 		if err := replace(s, w, &w.Cache, f.cache, content, over); err != nil {
 			if over {
@@ -154,7 +159,7 @@ func (s *Store) accept(token string, t *Token) error {
 			}
 			return err
 		}
-		return s.write(s.files.Clock, &clockFile{V: 1, Mark: content.FetchedAt})
+		return s.write(s.files.Clock, &clockFile{V: 1, Mark: w.Mark})
 	})
 }
 

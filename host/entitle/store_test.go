@@ -215,6 +215,37 @@ func TestReplay(t *testing.T) {
 	}
 }
 
+// TestReplayUnderAnOldClock turns the clock back and has a token served again that
+// was the platform's then, as somebody with a server of their own can: it is as
+// old as it was, and takes nothing back that was said since.
+func TestReplayUnderAnOldClock(t *testing.T) {
+	for name, since := range map[string]func(*site){
+		"a lower tier": func(s *site) { s.login(claimed{"tier": "free", "entitlements": omit}) },
+		"the same":     func(s *site) { s.store.Load() },
+		"the end":      func(s *site) { s.camp.token, s.camp.tokenErr = "", fault.New(fault.CampRefused, "402"); s.refresh() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.login(nil)
+			old, then := s.camp.token, s.now
+			s.now = s.now.Add(30 * time.Hour)
+			since(s)
+			s.now = then.Add(time.Minute)
+			s.camp.token, s.camp.tokenErr = old, nil
+			for range 2 {
+				s.refresh()
+				if state := s.restart().Look(); state.Current() != nil && state.Current().Tier != "free" {
+					t.Fatalf("%s, of the tier %s, at the age of %v", state.Status, state.Current().Tier, state.Age)
+				}
+			}
+			// What the platform says anew counts, and mends the time.
+			s.now = then.Add(2 * time.Minute)
+			s.login(nil)
+			wants(t, s.restart().Look(), Fresh)
+		})
+	}
+}
+
 // writes counts what a file system was asked to replace, and can refuse it.
 type writes struct {
 	private.FS
