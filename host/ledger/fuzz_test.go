@@ -99,6 +99,34 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// TestHeadsOfEachKey has the keys of a ledger sign its checkpoints: the one that
+// signed the last block may, and the one that the last block introduces.
+func TestHeadsOfEachKey(t *testing.T) {
+	f := rotated()
+	m := f.make(t)
+	var e edge
+	var next ed25519.PrivateKey
+	for _, key := range f.other {
+		next = key
+	}
+	for i, b := range m.blocks {
+		e.push(m.hashes[i])
+		for _, key := range []ed25519.PrivateKey{f.key, next} {
+			id := keyID(key.Public().(ed25519.PublicKey))
+			may := b.KeyID == id || b.successor() == id
+			im := m.with(headName, string(formatHead(f.id, &e, key))).with(edgeName, string(formatEdge(&e)))
+			_, err := verifyImage(t, im)
+			if may && err != nil || !may && fault.CodeOf(err) != fault.LedgerTampered {
+				t.Errorf("%d blocks, signed by %s: it may: %v; %v", e.size, id, may, err)
+			}
+			_, err = appendNote(ledgerOn(im.disk(t), 0), "d")
+			if may && err != nil || !may && e.size > 9 && fault.CodeOf(err) != fault.LedgerTampered { // it looks at no closed file
+				t.Errorf("%d blocks, signed by %s: it may: %v; appending: %v", e.size, id, may, err)
+			}
+		}
+	}
+}
+
 // FuzzHead reads any checkpoint, as it is and signed by the ledger's key. What is
 // accepted is what is written for it, and from outside only what was signed.
 func FuzzHead(f *testing.F) {

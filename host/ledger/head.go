@@ -80,7 +80,7 @@ func parseHead(data []byte, public map[string]ed25519.PublicKey) (*head, error) 
 		return nil, errHead
 	}
 	size, err := strconv.ParseUint(lines[1], 10, 64)
-	if err != nil || strconv.FormatUint(size, 10) != lines[1] || size > maxInt {
+	if err != nil || strconv.FormatUint(size, 10) != lines[1] || size == 0 || size > maxInt {
 		return nil, errHead
 	}
 	root, err := tlog.ParseHash(lines[2])

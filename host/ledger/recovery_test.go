@@ -311,6 +311,23 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestNoOpener has nothing in the open file that opens one, where the head has
+// none of its blocks yet.
+func TestNoOpener(t *testing.T) {
+	f := ordinary()
+	f.covered = 9
+	g := newGenuine(t, f)
+	for _, content := range []string{"", "\n", "{torn", g.lines[3][0][:100], g.lines[3][1], g.lines[2][0], strings.Repeat("x", maxLine+10) + "\n", "\n" + g.image[activeName]} {
+		im := g.with(activeName, content)
+		g.refused(t, tailOf(content), im)
+		if _, err := verifyImage(t, im); err == nil {
+			t.Errorf("%q", tailOf(content))
+		} else if n, ok := badSeq(err); content != g.lines[2][0] && (!ok || n != 9) {
+			t.Errorf("%q: %v", tailOf(content), err)
+		}
+	}
+}
+
 // TestRollback puts an older ledger in place with its older head. Nothing in the
 // folder can show it; only receipts that are kept elsewhere do.
 func TestRollback(t *testing.T) {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 
 	"carl.camp/carl/host/fault"
 )
@@ -469,12 +471,17 @@ func TestHeads(t *testing.T) {
 		"a short root":                 forge(lines[0] + "\n" + lines[1] + "\n" + hash[4:] + "\n"),
 		"a loose root":                 forge(lines[0] + "\n" + lines[1] + "\n" + loosened(hash) + "\n"),
 		"another origin":               forge("carl.camp/ledger/" + strings.Repeat("f", 32) + "\n" + lines[1] + "\n" + hash + "\n"),
+		"nothing in it":                forge(lines[0] + "\n0\n" + tlog.Hash(sha256.Sum256(nil)).String() + "\n"),
 		"another root":                 forge(lines[0] + "\n" + lines[1] + "\n" + base64.StdEncoding.EncodeToString(make([]byte, 32)) + "\n"),
 		"an origin in capitals":        forge(strings.ToUpper(lines[0]) + "\n" + lines[1] + "\n" + hash + "\n"),
 	} {
 		g.refused(t, "a head with "+what, g.with(headName, h))
 	}
 	g.refused(t, "no head", g.without(headName))
+	opener := g.lines[0][0]
+	g.refused(t, "no head, and a torn end", image{activeName: opener + "{torn", keyName: g.image[keyName]})
+	g.refused(t, "no head, and another line", image{activeName: opener + "\n", keyName: g.image[keyName]})
+	g.refused(t, "no head, and a closed file", image{activeName: g.image[activeName], g.names[2]: g.image[g.names[2]], keyName: g.image[keyName]})
 	g.refused(t, "no head and no edge", g.without(headName).without(edgeName))
 	g.refused(t, "a head, and no block", image{headName: head, keyName: g.image[keyName]})
 	g.refused(t, "a head and an edge, and no block", image{headName: head, edgeName: g.image[edgeName], keyName: g.image[keyName]})
