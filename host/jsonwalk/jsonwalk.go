@@ -8,6 +8,7 @@ package jsonwalk
 import (
 	"bytes"
 	"io"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -16,7 +17,8 @@ import (
 // returns false. A value is good until f returns. It reports whether data is
 // such an object, and f took all of it.
 func Members(data []byte, f func(name string, value jsontext.Value) bool) bool {
-	d := jsontext.NewDecoder(bytes.NewBuffer(data))
+	d := decoder(data)
+	defer d.release()
 	if token, err := d.ReadToken(); err != nil || token.Kind() != '{' {
 		return false
 	}
@@ -37,7 +39,8 @@ func Members(data []byte, f func(name string, value jsontext.Value) bool) bool {
 // Elements calls f with each element of the one array that data is, until f
 // returns false. It reports whether data is such an array, and f took all of it.
 func Elements(data []byte, f func(jsontext.Value) bool) bool {
-	d := jsontext.NewDecoder(bytes.NewBuffer(data))
+	d := decoder(data)
+	defer d.release()
 	if token, err := d.ReadToken(); err != nil || token.Kind() != '[' {
 		return false
 	}
@@ -50,8 +53,25 @@ func Elements(data []byte, f func(jsontext.Value) bool) bool {
 	return ends(d)
 }
 
+// pooled is a decoder that is used again: making one costs as much as reading a
+// small object with it.
+type pooled struct{ jsontext.Decoder }
+
+var pool = sync.Pool{New: func() any { return new(pooled) }}
+
+func decoder(data []byte) *pooled {
+	d := pool.Get().(*pooled)
+	d.Reset(bytes.NewBuffer(data))
+	return d
+}
+
+func (d *pooled) release() {
+	d.Reset(bytes.NewBuffer(nil)) // it keeps nobody's data
+	pool.Put(d)
+}
+
 // ends reads the closing token of a value, behind which nothing may stand.
-func ends(d *jsontext.Decoder) bool {
+func ends(d *pooled) bool {
 	if _, err := d.ReadToken(); err != nil {
 		return false
 	}

@@ -42,6 +42,9 @@ func (w *bare) commit(b *testing.B, blocks int, line []byte) {
 			b.Fatal(err)
 		}
 	}
+	if w.size >= maxSegment {
+		w.rotate(b)
+	}
 	_, err := w.file.WriteAt(lines, w.size)
 	must(err)
 	must(fdatasync(w.file))
@@ -49,6 +52,22 @@ func (w *bare) commit(b *testing.B, blocks int, line []byte) {
 	ed25519.Sign(w.key, line[:200])
 	w.replace(b, "head", line[:300], true)
 	w.replace(b, "edge", line[:300], false)
+}
+
+// rotate copies a full file under another name, durably, and begins a new one.
+func (w *bare) rotate(b *testing.B) {
+	data := make([]byte, w.size)
+	if _, err := w.file.ReadAt(data, 0); err != nil {
+		b.Fatal(err)
+	}
+	w.replace(b, "closed", data, true)
+	w.replace(b, "ledger", data[:700], true)
+	w.file.Close()
+	f, err := os.OpenFile(filepath.Join(w.dir, "ledger"), os.O_RDWR, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	w.file, w.size = f, 700
 }
 
 func (w *bare) replace(b *testing.B, name string, data []byte, durable bool) {

@@ -291,10 +291,14 @@ func hashBlock(unsigned, sig []byte) Hash {
 	return tlog.RecordHash(append(unsigned[:len(unsigned):len(unsigned)], sig...))
 }
 
+// usualLine is what a block without a payload fits into.
+const usualLine = 1 << 10
+
 // sign signs a block and returns its line, without a line end, and its hash.
 func (b *Block) sign(key ed25519.PrivateKey) (line []byte, hash Hash) {
-	unsigned := b.appendUnsigned(nil, false)
-	sig := ed25519.Sign(key, append([]byte(signPrefix), unsigned...))
+	message := b.appendUnsigned(append(make([]byte, 0, usualLine), signPrefix...), false)
+	unsigned := message[len(signPrefix):]
+	sig := ed25519.Sign(key, message)
 	copy(b.Sig[:], sig)
 	return insertSig(make([]byte, 0, len(unsigned)+sigLength), unsigned, sig), hashBlock(unsigned, sig)
 }
@@ -303,6 +307,22 @@ func (b *Block) sign(key ed25519.PrivateKey) (line []byte, hash Hash) {
 func verified(unsigned []byte, sig []byte, key ed25519.PublicKey) bool {
 	signed := make([]byte, 0, len(signPrefix)+len(unsigned))
 	return ed25519.Verify(key, append(append(signed, signPrefix...), unsigned...), sig)
+}
+
+// leaf tells the hash that a line has in the tree if it is a block's, without
+// looking at what it says: no two lines have the same one. ok is false for a line
+// that has no signature where a block has it.
+func leaf(line []byte) (hash Hash, ok bool) {
+	at := bytes.LastIndex(line, sigMember)
+	if at < 0 || len(line) < at+sigLength {
+		return Hash{}, false
+	}
+	var sig [ed25519.SignatureSize]byte
+	unsigned := append(append(make([]byte, 0, len(line)), line[:at]...), line[at+sigLength:]...)
+	if at != sigPlace(unsigned) || line[at+sigLength-1] != '"' || !lowerHex(line[at+len(sigMember):at+sigLength-1], sig[:]) {
+		return Hash{}, false
+	}
+	return hashBlock(unsigned, sig[:]), true
 }
 
 // parse reads a line without its line end. It accepts only what a block's own

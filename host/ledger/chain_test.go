@@ -379,16 +379,19 @@ func TestOneWrongBlock(t *testing.T) {
 		"a file that ends elsewhere":       {at: 6, change: func(b *Block) { b.Segment.Previous.Last++ }},
 		"a file of other bytes":            {at: 6, change: func(b *Block) { b.Segment.Previous.SHA256[31] ^= 1 }},
 		// The open file says what was kept when it was begun.
-		"blocks kept that were pruned": {at: 9, of: func() *forged { f := ordinary(); f.kept = 2; return f }, change: func(b *Block) { b.Segment.PrunedBefore = 3 }, bad: []int64{3, 9}},
-		"blocks pruned that follow":    {at: 6, change: func(b *Block) { b.Segment.PrunedBefore = 7 }},
-		"the constitution left out":    {at: 6, change: func(b *Block) { b.Segment.Constitution = "" }},
-		"another constitution":         {at: 6, change: func(b *Block) { b.Segment.Constitution = digest("two") }},
-		"the state left out":           {at: 6, change: func(b *Block) { b.Segment.State = "" }},
-		"another state":                {at: 6, change: func(b *Block) { b.Segment.State = "a" }},
-		"a file number again":          {at: 6, change: func(b *Block) { b.Seg-- }},
-		"a file number too far":        {at: 6, change: func(b *Block) { b.Seg++ }},
-		"a block of another file":      {at: 7, change: func(b *Block) { b.Seg++ }},
-		"a file without an opener":     {at: 6, change: func(b *Block) { b.Segment, b.Kind, b.Note = nil, KindNote, &Note{"n", "d"} }},
+		"blocks kept that were pruned":     {at: 9, of: func() *forged { f := ordinary(); f.kept = 2; return f }, change: func(b *Block) { b.Segment.PrunedBefore = 3 }, bad: []int64{3, 9}},
+		"a first kept file behind none":    {of: func() *forged { f := ordinary(); f.kept = 2; return f }, at: 6, change: func(b *Block) { b.Segment.Previous.First = 6 }},
+		"a first kept file behind another": {of: func() *forged { f := ordinary(); f.kept = 2; return f }, at: 6, change: func(b *Block) { b.Segment.Previous.Last-- }},
+		"a first kept file that is file 0": {of: func() *forged { f := ordinary(); f.kept = 1; return f }, at: 9, change: func(b *Block) { b.Seg = 0 }},
+		"blocks pruned that follow":        {at: 6, change: func(b *Block) { b.Segment.PrunedBefore = 7 }},
+		"the constitution left out":        {at: 6, change: func(b *Block) { b.Segment.Constitution = "" }},
+		"another constitution":             {at: 6, change: func(b *Block) { b.Segment.Constitution = digest("two") }},
+		"the state left out":               {at: 6, change: func(b *Block) { b.Segment.State = "" }},
+		"another state":                    {at: 6, change: func(b *Block) { b.Segment.State = "a" }},
+		"a file number again":              {at: 6, change: func(b *Block) { b.Seg-- }},
+		"a file number too far":            {at: 6, change: func(b *Block) { b.Seg++ }},
+		"a block of another file":          {at: 7, change: func(b *Block) { b.Seg++ }},
+		"a file without an opener":         {at: 6, change: func(b *Block) { b.Segment, b.Kind, b.Note = nil, KindNote, &Note{"n", "d"} }},
 		"an opener within a file": {at: 7, change: func(b *Block) {
 			b.Dropped, b.Kind, b.Segment = nil, KindSegment, &Segment{Size: 7, Tree: make([]Hash, 3), Constitution: digest("one"), State: "b"}
 		}},
@@ -477,7 +480,7 @@ func TestEveryKindVerifies(t *testing.T) {
 				want := Report{
 					LedgerID: f.id, Blocks: 13 - m.first, FirstSeq: m.first, Size: 13, Head: covered,
 					Root: all.root(), PrunedRoot: before.root(),
-					State: State{LedgerID: f.id, Size: 13, Root: all.root(), Constitution: digest("two"), State: "c"},
+					State: State{LedgerID: f.id, Size: 13, Constitution: digest("two"), State: "c"},
 				}
 				if *r != want {
 					t.Errorf("%s, %d files, head of %d: %+v, want %+v", name, kept, covered, *r, want)

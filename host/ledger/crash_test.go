@@ -444,3 +444,49 @@ func TestNothingRecordedIsNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestTheLongestLine appends a block of exactly the length that a line may have.
+func TestTheLongestLine(t *testing.T) {
+	fsys := image{}.disk(t)
+	l := ledgerOn(fsys, 0)
+	adopt(t, l)
+	payload := func(n int) Entry {
+		d := decision("a", "a")
+		d.Constitution, d.Action.Payload = digest("constitution"), strings.Repeat("x", n)
+		return d
+	}
+	b, err := l.Append(func(State) (Entry, error) { return payload(1), nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _ := b.sign(keyFrom("any"))
+	room := maxLine - len(line)
+	for more, ok := range map[int]bool{0: true, 1: false} {
+		b, err := l.Append(func(State) (Entry, error) { return payload(1 + room + more), nil })
+		if (err == nil) != ok {
+			t.Errorf("%d bytes: %v", maxLine+more, err)
+		}
+		if ok && b != nil {
+			if line, _ := b.sign(keyFrom("any")); len(line) != maxLine {
+				t.Errorf("%d bytes", len(line))
+			}
+		}
+	}
+	if r := verify(t, l); r.Size != 4 {
+		t.Errorf("%+v", r)
+	}
+	verify(t, ledgerOn(fsys, 0))
+	// A longer one is none, whoever signed it.
+	f := ordinary()
+	f.files[3] = append(f.files[3], &Recovery{strings.Repeat("x", maxText)}, &Decision{
+		Action: Action{Digest: digest("x"), Payload: strings.Repeat("x", maxLine)}, Constitution: digest("two"),
+	})
+	g := newGenuine(t, f)
+	g.refused(t, "a longer line", g.image)
+	for _, e := range []Entry{&Recovery{strings.Repeat("x", maxText+1)}, &Constitution{digest("two"), "agent", strings.Repeat("x", maxText+1)}} {
+		f := ordinary()
+		f.files[3] = append(f.files[3], e)
+		g := newGenuine(t, f)
+		g.refused(t, "a longer text", g.image)
+	}
+}

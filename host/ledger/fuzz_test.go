@@ -41,11 +41,15 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line []byte) {
 		before := bytes.Clone(line)
 		b, unsigned, ok := parse(line)
+		hash, isLeaf := leaf(line)
 		if !bytes.Equal(before, line) {
 			t.Fatal("the line was changed")
 		}
 		if !ok {
 			return
+		}
+		if !isLeaf || hash != hashBlock(unsigned, b.Sig[:]) {
+			t.Fatalf("as a leaf it is %v, %v", hash, isLeaf)
 		}
 		member := fmt.Sprintf(`,"sig":"%x"`, b.Sig[:])
 		if again := b.appendUnsigned(nil, false); !bytes.Equal(again, unsigned) {
@@ -97,6 +101,38 @@ func TestParseRefuses(t *testing.T) {
 	if refused < 400 {
 		t.Errorf("only %d", refused)
 	}
+	public := keyFrom("next").Public().(ed25519.PublicKey)
+	for what, b := range map[string]*Block{
+		"a short key":       {Kind: KindKeyRotation, KeyRotation: &KeyRotation{NewKey: public[:31]}},
+		"a long key":        {Kind: KindKeyRotation, KeyRotation: &KeyRotation{NewKey: append(slices.Clone(public), 0)}},
+		"no key":            {Kind: KindKeyRotation, KeyRotation: &KeyRotation{}},
+		"a great number":    {Kind: KindDropped, Dropped: &Dropped{From: 1 << 53}},
+		"a great seq":       {Kind: KindNote, Seq: 1 << 53, Note: &Note{"n", "d"}},
+		"a long tree":       {Kind: KindSegment, Segment: &Segment{Tree: make([]Hash, 65)}},
+		"no kind":           {Note: &Note{"n", "d"}},
+		"another kind":      {Kind: "x", Note: &Note{"n", "d"}},
+		"another's body":    {Kind: KindNote, Constitution: &Constitution{"d", "n", "1"}},
+		"two bodies":        {Kind: KindNote, Note: &Note{"n", "d"}, Recovery: &Recovery{"r"}},
+		"no body":           {Kind: KindDecision},
+		"a year too far":    {Kind: KindNote, Note: &Note{"n", "d"}, Time: noon.AddDate(9000, 0, 0)},
+		"a text too long":   {Kind: KindNote, Note: &Note{"n", strings.Repeat("d", maxText+1)}},
+		"a key_id too long": {Kind: KindNote, Note: &Note{"n", "d"}, KeyID: strings.Repeat("d", maxText+1)},
+	} {
+		line, _ := b.sign(keyFrom("x"))
+		if _, _, ok := parse(line); ok {
+			t.Errorf("%s: %s", what, line)
+		}
+	}
+	good := &Block{Kind: KindKeyRotation, KeyRotation: &KeyRotation{NewKey: public}}
+	line, _ := good.sign(keyFrom("x"))
+	for _, text := range []string{strings.Repeat("0", 126), strings.Repeat("0", 130), strings.Repeat("0", 127) + "A"} {
+		if _, _, ok := parse(bytes.Replace(line, []byte(strings.Repeat("0", 128)), []byte(text), 1)); ok {
+			t.Errorf("new_sig %s", text)
+		}
+	}
+	if _, _, ok := parse(line); !ok {
+		t.Errorf("%s", line)
+	}
 }
 
 // TestHeadsOfEachKey has the keys of a ledger sign its checkpoints: the one that
@@ -141,7 +177,9 @@ func FuzzHead(f *testing.F) {
 		text, _, _ := strings.Cut(head, "\n\n")
 		f.Add([]byte(text + "\n"))
 	}
-	f.Add([]byte("carl.camp/ledger/" + of.id + "\n07\n" + tlog.Hash{}.String() + "\n"))
+	for _, size := range []string{"0", "07", "+7", "9007199254740991", "9007199254740992", "18446744073709551616"} {
+		f.Add([]byte("carl.camp/ledger/" + of.id + "\n" + size + "\n" + tlog.Hash{}.String() + "\n"))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if h, err := parseHead(data, public); err == nil {
 			if !genuine[string(data)] || !bytes.Equal(h.signed, data) {
@@ -158,7 +196,7 @@ func FuzzHead(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if want := fmt.Sprintf("%s\n%d\n%s\n", origin(h.ledgerID), h.size, h.root); want != string(data) || h.ledgerID != of.id {
+		if want := fmt.Sprintf("%s\n%d\n%s\n", origin(h.ledgerID), h.size, h.root); want != string(data) || h.ledgerID != of.id || h.size > maxInt || h.size == 0 {
 			t.Fatalf("%q was read as %q", data, want)
 		}
 	})

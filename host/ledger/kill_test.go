@@ -5,6 +5,7 @@ package ledger
 import (
 	"bufio"
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -355,4 +356,107 @@ func unprivileged(t *testing.T, cmd *exec.Cmd, dir string) {
 		t.Fatal(err)
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+}
+
+// TestAFileThatWasPutInPlace puts a copy of the open file in its place, as
+// somebody does who restores it, while a ledger is at work: it goes on in the
+// file that is there.
+func TestAFileThatWasPutInPlace(t *testing.T) {
+	dir := t.TempDir()
+	l, r := newLedger(t, dir, 0), record{}
+	appendOne(t, l, r)
+	path := filepath.Join(dir, activeName)
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path+".copy", data, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".copy", path)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendOne(t, l, r)
+	r.holds(t, newLedger(t, dir, 0), "at the end")
+}
+
+// TestSymlinks puts a symlink in the way of each file: nothing is written to what
+// it points to.
+func TestSymlinks(t *testing.T) {
+	for _, name := range []string{activeName, headName, edgeName, lockName, keyName, headName + ".new", edgeName + ".new", "constitutional_ledger.unsynced", "keys"} {
+		dir := t.TempDir()
+		l := newLedger(t, dir, 0)
+		if _, err := appendNote(l, "d"); err != nil {
+			t.Fatal(err)
+		}
+		victim, path := filepath.Join(t.TempDir(), "victim"), filepath.Join(dir, name)
+		if err := os.Rename(path, victim); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		} else if err != nil {
+			if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		was, _ := os.ReadFile(victim)
+		if err := os.Symlink(victim, path); err != nil {
+			t.Fatal(err)
+		}
+		for i, l := range []*Ledger{l, newLedger(t, dir, 0)} {
+			// The key is read once.
+			if _, err := appendNote(l, "d"); err == nil && (name == activeName || name == headName || name == lockName || name == keyName && i > 0) {
+				t.Errorf("%s is a symlink, and is followed", name)
+			} else if err != nil && !strings.Contains(err.Error(), "symlink") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if now, _ := os.ReadFile(victim); string(now) != string(was) {
+			t.Errorf("%s: what it points to was changed", name)
+		}
+	}
+}
+
+// TestWhatVerificationRefusesIsNotAppended offers entries that no ledger holds.
+func TestWhatVerificationRefusesIsNotAppended(t *testing.T) {
+	change := func(f func(d *Decision)) Entry {
+		d := decision("b", "d")
+		f(d)
+		return d
+	}
+	for what, e := range map[string]Entry{
+		"another constitution's verdict": change(func(d *Decision) { d.Constitution = digest("another") }),
+		"a verdict in another state":     change(func(d *Decision) { d.From = "x" }),
+		"a long verdict":                 change(func(d *Decision) { d.Verdict = strings.Repeat("x", maxText+1) }),
+		"bad UTF-8 in a payload":         change(func(d *Decision) { d.Action.Payload = "\xff" }),
+		"a line that is too long":        change(func(d *Decision) { d.Action.Payload = strings.Repeat("x", maxLine) }),
+		"an action that has no digest":   change(func(d *Decision) { d.Action.Digest = "x" }),
+		"a constitution in capitals":     &Constitution{Digest: strings.ToUpper(digest("two"))},
+		"a long constitution":            &Constitution{Digest: digest("two"), Name: strings.Repeat("x", maxText+1)},
+		"an opener":                      &Segment{Size: 6, Tree: []Hash{{1}, {2}}, Constitution: digest("one"), State: "b"},
+		"a rotation that nobody took":    &KeyRotation{NewKey: keyFrom("x").Public().(ed25519.PublicKey)},
+		"a long name":                    &Note{"n", strings.Repeat("x", maxText+1)},
+		"bad UTF-8":                      &Note{"n", "\xff"},
+		"a number that is too large":     &Dropped{From: 1 << 60},
+		"a long reason":                  &Recovery{strings.Repeat("x", maxText+1)},
+	} {
+		t.Run(what, func(t *testing.T) {
+			f := ordinary()
+			f.files = f.files[:2]
+			m := f.make(t)
+			fsys := m.image.disk(t)
+			l := ledgerOn(fsys, 0)
+			_, err := l.Append(func(State) (Entry, error) { return e, nil })
+			if fault.CodeOf(err) != fault.LedgerFailed {
+				t.Errorf("%v", err)
+			}
+			if err != nil && !maps.Equal(take(t, fsys, modelHome), m.image) {
+				t.Error("the files were changed")
+			}
+			if _, err := l.Verify(t.Context(), nil); err != nil {
+				t.Error(err)
+			}
+			if b, err := appendNote(l, "d"); err != nil || b.Seq != 6 {
+				t.Errorf("and then: %+v, %v", b, err)
+			}
+		})
+	}
 }

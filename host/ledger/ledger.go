@@ -104,6 +104,8 @@ const (
 	maxSegment = 10 << 20
 	// maxArchives is how many closed files are kept beside the open one.
 	maxArchives = 3
+	// maxKept is how much space for lines is kept from commit to commit.
+	maxKept = 1 << 20
 	// maxCommit is how many blocks one write and one flush carry.
 	maxCommit = 256
 	// lockPatience is how long another process may hold the lock: it flushes a
@@ -159,8 +161,10 @@ type Ledger struct {
 	waiting []*request // guarded by mu
 	leading bool       // guarded by mu; somebody is committing
 
-	// tail is what the last commit of this process left. The leader has it.
-	tail *tail
+	// tail is what the last commit of this process left, lines the space that its
+	// blocks were written from. The leader has both.
+	tail  *tail
+	lines []byte
 }
 
 // Open makes a ledger of what lies at the paths. It touches nothing: the first
@@ -185,9 +189,8 @@ func (l *Ledger) now() time.Time { return l.clock().UTC().Truncate(time.Microsec
 type State struct {
 	// LedgerID is 32 lowercase hex digits; "" before the first block.
 	LedgerID string
-	// Size is the number of blocks ever, Root their Merkle root.
+	// Size is the number of blocks ever.
 	Size uint64
-	Root Hash
 	// Constitution is the digest of the one that was adopted last, State what
 	// the last decision left; "" for none.
 	Constitution, State string
@@ -305,7 +308,12 @@ func (l *Ledger) commit(batch []*request) {
 			t.close()
 		}
 	}()
-	var lines []byte
+	lines := l.lines[:0]
+	defer func() {
+		if cap(lines) <= maxKept {
+			l.lines = lines
+		}
+	}()
 	for i, r := range batch {
 		entry, err := r.entry(t.state())
 		if err == nil {
@@ -389,7 +397,7 @@ func (t *tail) check(e Entry) error {
 			return refuse("the digest of the action is not one")
 		case e.Constitution != t.constitution || t.constitution == "":
 			return refuse("the verdict is by a constitution that was not adopted")
-		case t.stateName != "" && !t.adopted && e.From != t.stateName:
+		case !t.mayBegin(e.From):
 			return refuse("the verdict does not begin in the state that the last one left")
 		case !utf8.ValidString(e.Action.Payload):
 			return refuse("the payload is not valid UTF-8")

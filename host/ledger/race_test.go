@@ -2,11 +2,13 @@ package ledger
 
 import (
 	"context"
+	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -18,6 +20,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/private"
 	"carl.camp/carl/host/private/crashfs"
 )
@@ -294,68 +297,11 @@ func TestAViewOutlivesPruning(t *testing.T) {
 	}
 }
 
-// TestAFileThatWasPutInPlace puts a copy of the open file in its place, as
-// somebody does who restores it, while a ledger is at work: it goes on in the
-// file that is there.
-func TestAFileThatWasPutInPlace(t *testing.T) {
-	dir := t.TempDir()
-	l, r := newLedger(t, dir, 0), record{}
-	appendOne(t, l, r)
-	path := filepath.Join(dir, activeName)
-	data, err := os.ReadFile(path)
-	if err == nil {
-		err = os.WriteFile(path+".copy", data, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(path+".copy", path)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	appendOne(t, l, r)
-	r.holds(t, newLedger(t, dir, 0), "at the end")
-}
-
-// TestSymlinks puts a symlink in the way of each file: nothing is written to what
-// it points to.
-func TestSymlinks(t *testing.T) {
-	for _, name := range []string{activeName, headName, edgeName, lockName, keyName, headName + ".new", edgeName + ".new", "constitutional_ledger.unsynced", "keys"} {
-		dir := t.TempDir()
-		l := newLedger(t, dir, 0)
-		if _, err := appendNote(l, "d"); err != nil {
-			t.Fatal(err)
-		}
-		victim, path := filepath.Join(t.TempDir(), "victim"), filepath.Join(dir, name)
-		if err := os.Rename(path, victim); err != nil && !os.IsNotExist(err) {
-			t.Fatal(err)
-		} else if err != nil {
-			if err := os.WriteFile(victim, []byte("precious"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		was, _ := os.ReadFile(victim)
-		if err := os.Symlink(victim, path); err != nil {
-			t.Fatal(err)
-		}
-		for i, l := range []*Ledger{l, newLedger(t, dir, 0)} {
-			// The key is read once.
-			if _, err := appendNote(l, "d"); err == nil && (name == activeName || name == headName || name == lockName || name == keyName && i > 0) {
-				t.Errorf("%s is a symlink, and is followed", name)
-			} else if err != nil && !strings.Contains(err.Error(), "symlink") {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-		if now, _ := os.ReadFile(victim); string(now) != string(was) {
-			t.Errorf("%s: what it points to was changed", name)
-		}
-	}
-}
-
 // TestManyLines verifies more lines than are looked at side by side, the wrong
 // one behind the first of such groups.
 func TestManyLines(t *testing.T) {
 	f := ordinary()
-	f.files = [][]Entry{slices.Repeat([]Entry{&Note{"n", "d"}}, group+200)}
+	f.files = [][]Entry{slices.Repeat([]Entry{&Note{"n", "d"}}, groupLines+200)}
 	m := f.make(t)
 	total, calls := int64(len(m.image[activeName])), 0
 	l := ledgerOn(m.image.disk(t), 0)
@@ -363,11 +309,11 @@ func TestManyLines(t *testing.T) {
 		if calls++; of != total || done > total || calls == 2 && done != total {
 			t.Errorf("%d of %d bytes are done, of %d", done, of, total)
 		}
-	}); err != nil || r.Size != group+201 || calls != 2 {
+	}); err != nil || r.Size != groupLines+201 || calls != 2 {
 		t.Errorf("%+v, %v, progress was told %d times", r, err, calls)
 	}
 	lines := strings.SplitAfter(m.image[activeName], "\n")
-	at := group + 1
+	at := groupLines + 1
 	lines[at] = strings.Replace(lines[at], `"detail":"d"`, `"detail":"e"`, 1)
 	if _, err := verifyImage(t, m.image.with(activeName, strings.Join(lines, ""))); err == nil {
 		t.Errorf("block %d was changed", at)
@@ -453,4 +399,91 @@ func TestDecideFails(t *testing.T) {
 	if b, err := appendNote(l, "d"); err != nil || b.Seq != 1 {
 		t.Errorf("%+v, %v", b, err)
 	}
+}
+
+// TestKeys takes the key away, and puts others in its place.
+func TestKeys(t *testing.T) {
+	keyFileOf := func(key ed25519.PrivateKey, previous ...ed25519.PrivateKey) string {
+		f := keyFile{V: 1, Seed: base64.RawURLEncoding.EncodeToString(key.Seed()), MadeAt: noon}
+		for _, p := range previous {
+			f.Previous = append(f.Previous, base64.RawURLEncoding.EncodeToString(p.Public().(ed25519.PublicKey)))
+		}
+		data, err := private.FormatJSON(&f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	f := ordinary()
+	g := newGenuine(t, f)
+	good := keyFileOf(f.key)
+	for what, im := range map[string]image{
+		"no key": g.without(keyName), "an empty key": g.with(keyName, ""), "garbage": g.with(keyName, "garbage"),
+		"a short seed":     g.with(keyName, strings.Replace(good, f.keySeed()[:8], "", 1)),
+		"a member more":    g.with(keyName, strings.Replace(good, `"v"`, `"w": 1, "v"`, 1)),
+		"another key":      g.with(keyName, keyFileOf(keyFrom("other"))),
+		"its successor":    g.with(keyName, keyFileOf(keyFrom("other"), f.key)), // that no block introduces
+		"no key, archives": g.without(keyName).without(activeName),
+	} {
+		fsys := im.disk(t)
+		l := ledgerOn(fsys, 0)
+		_, err := l.Verify(t.Context(), nil)
+		if code := fault.CodeOf(err); code != fault.LedgerKeyInvalid && code != fault.LedgerTampered {
+			t.Errorf("%s: %v", what, err)
+		}
+		_, err = appendNote(l, "d")
+		if code := fault.CodeOf(err); code != fault.LedgerKeyInvalid && code != fault.LedgerTampered {
+			t.Errorf("%s: appended, %v", what, err)
+		}
+		if !maps.Equal(take(t, fsys, modelHome), im) {
+			t.Errorf("%s: the files were changed", what)
+		}
+	}
+	_, err := verifyImage(t, g.with(keyName, strings.Replace(good, `"v": 1`, `"v": 2`, 1)))
+	if fault.CodeOf(err) != fault.HomeTooNew {
+		t.Error(err)
+	}
+}
+
+func (f *forged) keySeed() string { return base64.RawURLEncoding.EncodeToString(f.key.Seed()) }
+
+// TestARotationBeyondTheHead has a whole rotation behind the head, and what the
+// next key signed: an append goes on behind both.
+func TestARotationBeyondTheHead(t *testing.T) {
+	f := rotated()
+	f.files[1], f.files[3] = []Entry{&Note{"n", "d"}}, append([]Entry{&Note{"n", "d"}}, f.files[1]...)
+	f.files[3][2] = &Note{"n", "d"}
+	f.covered = 11
+	m := f.make(t)
+	for _, im := range []image{m.image, m.without(edgeName)} {
+		l := ledgerOn(im.disk(t), 0)
+		if r := verify(t, l); r.Size != uint64(len(m.blocks)) || r.Head > r.Size || r.Torn != 0 {
+			t.Errorf("%+v", *r)
+		}
+		if b, err := appendNote(l, "d"); err != nil || b.Seq != uint64(len(m.blocks)) || b.Prev != m.hashes[b.Seq-1] {
+			t.Errorf("%v, %v", b, err)
+		}
+		verify(t, l)
+	}
+}
+
+// TestARetiredKeySignsNothing has a key that was rotated away sign a block
+// beyond the head: it is torn, for an append as for verification.
+func TestARetiredKeySignsNothing(t *testing.T) {
+	f := rotated()
+	f.covered = 12
+	m := f.make(t)
+	last := *m.blocks[12]
+	last.KeyID = keyID(f.key.Public().(ed25519.PublicKey))
+	line, _ := last.sign(f.key)
+	content := m.image[activeName]
+	im := m.with(activeName, content[:strings.LastIndexByte(content[:len(content)-1], '\n')+1]+string(line)+"\n")
+	l := ledgerOn(im.disk(t), 0)
+	if r := verify(t, l); r.Size != 12 || r.Torn != len(line)+1 {
+		t.Errorf("%+v", r)
+	}
+	if b, err := appendNote(l, "d"); err != nil || b.Seq != 12 {
+		t.Errorf("%+v, %v", b, err)
+	}
+	verify(t, l)
 }

@@ -2,7 +2,7 @@ package ledger
 
 import (
 	"crypto/ed25519"
-	"encoding/base64"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"carl.camp/carl/host/fault"
-	"carl.camp/carl/host/private"
 )
 
 // TestAppendHealsNothing appends to ledgers of which lines were changed. Where
@@ -78,6 +77,161 @@ func TestAppendHealsNothing(t *testing.T) {
 	}
 }
 
+// TestAppendRefuses changes what an append looks at: with the cached edge the first
+// block of the open file and the last that the head has, without it all of them.
+func TestAppendRefuses(t *testing.T) {
+	f := ordinary()
+	g := newGenuine(t, f)
+	lines := g.lines[3]
+	last := len(lines) - 1
+	refused := func(what string, j int, with ...string) {
+		t.Helper()
+		now := slices.Concat(lines[:j], with, lines[j+1:])
+		im := g.with(activeName, strings.Join(now, ""))
+		if j == 0 || j == last {
+			g.refused(t, what, im)
+		}
+		g.refused(t, what+", no edge", im.without(edgeName))
+	}
+	for j, line := range lines {
+		texts := rewritten(t, line, f.key)
+		for _, what := range slices.Sorted(maps.Keys(texts)) {
+			if what == "doubled" && j == last {
+				continue // that is a torn end
+			}
+			if left(j) {
+				continue
+			}
+			text := texts[what] + "\n"
+			if what == "removed" {
+				text = ""
+			}
+			refused(fmt.Sprintf("line %d: %s", j, what), j, text)
+		}
+	}
+	for n := range g.image[activeName] {
+		if n%11 == 0 || g.image[activeName][n] == '\n' {
+			g.refused(t, fmt.Sprintf("cut at %d", n), g.with(activeName, g.image[activeName][:n]))
+		}
+	}
+	// Signed by the key of the ledger, which never signs two blocks of one number.
+	for what, change := range map[string]func(b *Block){
+		"another ledger's": func(b *Block) { b.LedgerID = strings.Repeat("f", 32) },
+		"of another file":  func(b *Block) { b.Seg++ },
+		"of another seq":   func(b *Block) { b.Seq-- },
+	} {
+		b := *g.blocks[12]
+		change(&b)
+		line, _ := b.sign(f.key)
+		refused("the last block "+what, last, string(line)+"\n")
+	}
+	for what, change := range map[string]func(b *Block){
+		"of another size":      func(b *Block) { b.Segment.Size-- },
+		"with half a tree":     func(b *Block) { b.Segment.Tree = b.Segment.Tree[1:] },
+		"of no ledger":         func(b *Block) { b.LedgerID = "x" },
+		"of the first file":    func(b *Block) { b.Seg = 0 },
+		"that kept too little": func(b *Block) { b.Segment.PrunedBefore = 10 },
+	} {
+		b, body := *g.blocks[9], *g.blocks[9].Segment
+		b.Segment = &body
+		change(&b)
+		line, _ := b.sign(f.key)
+		refused("a first block "+what, 0, string(line)+"\n")
+	}
+}
+
+// TestOneWrongBlockBeyond has a block beyond the head, signed by the ledger's own
+// key, that is not what the chain calls for: to an append, as to verification, it
+// is a torn end.
+func TestOneWrongBlockBeyond(t *testing.T) {
+	other := keyFrom("other").Public().(ed25519.PublicKey)
+	for what, c := range map[string]struct {
+		e      Entry
+		change func(b *Block)
+	}{
+		"a number left out":      {&Note{"n", "d"}, func(b *Block) { b.Seq++ }},
+		"a number twice":         {&Note{"n", "d"}, func(b *Block) { b.Seq-- }},
+		"another file's":         {&Note{"n", "d"}, func(b *Block) { b.Seg++ }},
+		"another ledger's":       {&Note{"n", "d"}, func(b *Block) { b.LedgerID = strings.Repeat("f", 32) }},
+		"another block before":   {&Note{"n", "d"}, func(b *Block) { b.Prev[0] ^= 1 }},
+		"an earlier time":        {&Note{"n", "d"}, func(b *Block) { b.Time = b.Time.Add(-time.Hour) }},
+		"an unknown key":         {&Note{"n", "d"}, func(b *Block) { b.KeyID = keyID(other) }},
+		"an opener":              {&Segment{Size: 12, Tree: []Hash{{1}, {2}}, Previous: &Previous{9, 11, Hash{}}}, func(b *Block) {}},
+		"a rotation":             {&KeyRotation{NewKey: other}, func(b *Block) { b.KeyRotation.NewSig[0] ^= 1 }},
+		"another constitution's": {decision("c", "d"), func(b *Block) { b.Decision.Constitution = digest("other") }},
+		"from another state":     {decision("c", "d"), func(b *Block) { b.Decision.From = "x" }},
+	} {
+		for _, edge := range []bool{true, false} {
+			f := ordinary()
+			f.files[3] = []Entry{decision("c", "c"), &Note{"n", "d"}, c.e}
+			f.files[2] = append(f.files[2][:1:1], decision("b", "c"))
+			f.covered = 12
+			f.other = map[string]ed25519.PrivateKey{string(other): keyFrom("other")}
+			f.change = func(b *Block) {
+				if b.Seq == 12 {
+					c.change(b)
+				}
+			}
+			g := newGenuine(t, f)
+			im := g.image.with(keyName, ordinary().make(t).image[keyName])
+			if !edge {
+				im = im.without(edgeName)
+			}
+			l := ledgerOn(im.disk(t), 0)
+			if r, err := l.Verify(t.Context(), nil); err != nil || r.Size != 12 || r.Torn != len(g.lines[3][3]) {
+				t.Errorf("%s: %+v, %v", what, r, err)
+			}
+			if b, err := appendNote(l, "d"); err != nil || b.Seq != 12 || b.Prev != g.hashes[11] {
+				t.Errorf("%s, with the edge: %v: %+v, %v", what, edge, b, err)
+			}
+			if r, err := l.Verify(t.Context(), nil); err != nil || r.Size != 13 || r.Torn != 0 {
+				t.Errorf("%s, with the edge: %v: after an append: %+v, %v", what, edge, r, err)
+			}
+		}
+	}
+}
+
+// TestStateAfterAnAdoption decides where a constitution was adopted since the last
+// decision, in this file or in the one before: in any state, and else in none but
+// the one that the last decision left.
+func TestStateAfterAnAdoption(t *testing.T) {
+	two := func(from, to string) *Decision {
+		d := decision(from, to)
+		d.Constitution = digest("two")
+		return d
+	}
+	adopted := &Constitution{digest("two"), "agent", "2"}
+	for i, c := range []struct {
+		before, open []Entry
+		any          bool
+	}{
+		{[]Entry{&Note{"n", "d"}}, []Entry{adopted}, true},
+		{[]Entry{&Note{"n", "d"}}, []Entry{adopted, &Note{"n", "d"}}, true},
+		{[]Entry{&Note{"n", "d"}}, []Entry{decision("b", "c"), adopted}, true},
+		{[]Entry{&Note{"n", "d"}}, []Entry{decision("b", "c"), adopted, &Note{"n", "d"}}, true},
+		{[]Entry{adopted}, []Entry{&Note{"n", "d"}}, true},
+		{[]Entry{adopted}, nil, true},
+		{[]Entry{adopted}, []Entry{two("x", "y")}, false},
+		{[]Entry{&Note{"n", "d"}}, []Entry{adopted, two("x", "y")}, false},
+		{[]Entry{&Note{"n", "d"}}, []Entry{adopted, two("x", "y"), &Note{"n", "d"}}, false},
+	} {
+		f := ordinary()
+		f.files[2], f.files[3] = c.before, c.open
+		m := f.make(t)
+		for _, im := range []image{m.image, m.without(edgeName)} {
+			l := ledgerOn(im.disk(t), 0)
+			_, err := l.Append(func(State) (Entry, error) { return two("anywhere", "z"), nil })
+			if (err == nil) != c.any {
+				t.Errorf("case %d: %v", i, err)
+			}
+			if _, err := l.Append(func(s State) (Entry, error) { return two(s.State, "z"), nil }); err != nil {
+				t.Errorf("case %d: in the state that it says: %v", i, err)
+			}
+			verify(t, l)
+		}
+	}
+}
+
 // TestTornTail ends the open file anywhere beyond its head. The next append
 // goes on behind the last whole block, and keeps the rest in a file of its own.
 func TestTornTail(t *testing.T) {
@@ -93,6 +247,10 @@ func TestTornTail(t *testing.T) {
 	}
 	for _, junk := range []string{"\n", "\n\n", "{}\n", "x", strings.Repeat("\x00", 600), strings.Repeat("y", maxLine+100) + "\n", g.lines[3][0], g.lines[3][3], g.lines[0][0]} {
 		ends = append(ends, content+junk, content[:len(content)-10]+junk)
+	}
+	texts := rewritten(t, g.lines[3][3], f.key)
+	for _, what := range slices.Sorted(maps.Keys(texts)) {
+		ends = append(ends, strings.TrimSuffix(content, g.lines[3][3])+texts[what]+"\n")
 	}
 	for i, end := range ends {
 		if left(i / 2) {
@@ -303,10 +461,15 @@ func TestFiles(t *testing.T) {
 			tampered(name+" is called otherwise", g.without(name).with(name+".bak", g.image[name]), first[name])
 			tampered(name+" has a zero in its name", g.without(name).with(strings.Replace(name, "-", "-0", 1), g.image[name]), first[name])
 		}
-		for _, name := range []string{"constitutional_ledger.x-y.jsonl", "constitutional_ledger.1.jsonl", "constitutional_ledger.torn-20261123T120000.000000Z.jsonl", "constitutional_ledger.01-02.jsonl", "other.0-2.jsonl"} {
-			if _, err := verifyImage(t, g.with(name, "x")); err != nil {
-				t.Errorf("beside %s: %v", name, err)
-			}
+	}
+	// What is not called as a closed file is none.
+	g := newGenuine(t, ordinary())
+	for _, name := range []string{
+		"constitutional_ledger.x-y.jsonl", "constitutional_ledger.0-y.jsonl", "constitutional_ledger.x-2.jsonl", "constitutional_ledger.0.jsonl",
+		"constitutional_ledger.torn-20261123T120000.000000Z.jsonl", "constitutional_ledger.00-02.jsonl", "constitutional_ledger.0-2.jsonl.jsonl", "constitutional_ledger.0-2", "other.0-2.jsonl",
+	} {
+		if _, err := verifyImage(t, g.with(name, "x")); err != nil {
+			t.Errorf("beside %s: %v", name, err)
 		}
 	}
 }
@@ -343,164 +506,5 @@ func TestRollback(t *testing.T) {
 	// With the newer head it does show.
 	if _, err := verifyImage(t, im.with(headName, whole.image[headName])); fault.CodeOf(err) != fault.LedgerTampered {
 		t.Error(err)
-	}
-}
-
-// TestKeys takes the key away, and puts others in its place.
-func TestKeys(t *testing.T) {
-	keyFileOf := func(key ed25519.PrivateKey, previous ...ed25519.PrivateKey) string {
-		f := keyFile{V: 1, Seed: base64.RawURLEncoding.EncodeToString(key.Seed()), MadeAt: noon}
-		for _, p := range previous {
-			f.Previous = append(f.Previous, base64.RawURLEncoding.EncodeToString(p.Public().(ed25519.PublicKey)))
-		}
-		data, err := private.FormatJSON(&f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data)
-	}
-	f := ordinary()
-	g := newGenuine(t, f)
-	good := keyFileOf(f.key)
-	for what, im := range map[string]image{
-		"no key": g.without(keyName), "an empty key": g.with(keyName, ""), "garbage": g.with(keyName, "garbage"),
-		"a short seed":     g.with(keyName, strings.Replace(good, f.keySeed()[:8], "", 1)),
-		"a member more":    g.with(keyName, strings.Replace(good, `"v"`, `"w": 1, "v"`, 1)),
-		"another key":      g.with(keyName, keyFileOf(keyFrom("other"))),
-		"its successor":    g.with(keyName, keyFileOf(keyFrom("other"), f.key)), // that no block introduces
-		"no key, archives": g.without(keyName).without(activeName),
-	} {
-		fsys := im.disk(t)
-		l := ledgerOn(fsys, 0)
-		_, err := l.Verify(t.Context(), nil)
-		if code := fault.CodeOf(err); code != fault.LedgerKeyInvalid && code != fault.LedgerTampered {
-			t.Errorf("%s: %v", what, err)
-		}
-		_, err = appendNote(l, "d")
-		if code := fault.CodeOf(err); code != fault.LedgerKeyInvalid && code != fault.LedgerTampered {
-			t.Errorf("%s: appended, %v", what, err)
-		}
-		if !maps.Equal(take(t, fsys, modelHome), im) {
-			t.Errorf("%s: the files were changed", what)
-		}
-	}
-	_, err := verifyImage(t, g.with(keyName, strings.Replace(good, `"v": 1`, `"v": 2`, 1)))
-	if fault.CodeOf(err) != fault.HomeTooNew {
-		t.Error(err)
-	}
-}
-
-func (f *forged) keySeed() string { return base64.RawURLEncoding.EncodeToString(f.key.Seed()) }
-
-// TestARetiredKeySignsNothing has a key that was rotated away sign a block
-// beyond the head: it is torn, for an append as for verification.
-func TestARetiredKeySignsNothing(t *testing.T) {
-	f := rotated()
-	f.covered = 12
-	m := f.make(t)
-	last := *m.blocks[12]
-	last.KeyID = keyID(f.key.Public().(ed25519.PublicKey))
-	line, _ := last.sign(f.key)
-	content := m.image[activeName]
-	im := m.with(activeName, content[:strings.LastIndexByte(content[:len(content)-1], '\n')+1]+string(line)+"\n")
-	l := ledgerOn(im.disk(t), 0)
-	if r := verify(t, l); r.Size != 12 || r.Torn != len(line)+1 {
-		t.Errorf("%+v", r)
-	}
-	if b, err := appendNote(l, "d"); err != nil || b.Seq != 12 {
-		t.Errorf("%+v, %v", b, err)
-	}
-	verify(t, l)
-}
-
-// TestWhatVerificationRefusesIsNotAppended offers entries that no ledger holds.
-func TestWhatVerificationRefusesIsNotAppended(t *testing.T) {
-	change := func(f func(d *Decision)) Entry {
-		d := decision("b", "d")
-		f(d)
-		return d
-	}
-	for what, e := range map[string]Entry{
-		"another constitution's verdict": change(func(d *Decision) { d.Constitution = digest("another") }),
-		"a verdict in another state":     change(func(d *Decision) { d.From = "x" }),
-		"a long verdict":                 change(func(d *Decision) { d.Verdict = strings.Repeat("x", maxText+1) }),
-		"bad UTF-8 in a payload":         change(func(d *Decision) { d.Action.Payload = "\xff" }),
-		"a line that is too long":        change(func(d *Decision) { d.Action.Payload = strings.Repeat("x", maxLine) }),
-		"an action that has no digest":   change(func(d *Decision) { d.Action.Digest = "x" }),
-		"a constitution in capitals":     &Constitution{Digest: strings.ToUpper(digest("two"))},
-		"a long constitution":            &Constitution{Digest: digest("two"), Name: strings.Repeat("x", maxText+1)},
-		"an opener":                      &Segment{Size: 6, Tree: []Hash{{1}, {2}}, Constitution: digest("one"), State: "b"},
-		"a rotation that nobody took":    &KeyRotation{NewKey: keyFrom("x").Public().(ed25519.PublicKey)},
-		"a long name":                    &Note{"n", strings.Repeat("x", maxText+1)},
-		"bad UTF-8":                      &Note{"n", "\xff"},
-		"a number that is too large":     &Dropped{From: 1 << 60},
-		"a long reason":                  &Recovery{strings.Repeat("x", maxText+1)},
-	} {
-		t.Run(what, func(t *testing.T) {
-			f := ordinary()
-			f.files = f.files[:2]
-			m := f.make(t)
-			fsys := m.image.disk(t)
-			l := ledgerOn(fsys, 0)
-			_, err := l.Append(func(State) (Entry, error) { return e, nil })
-			if fault.CodeOf(err) != fault.LedgerFailed {
-				t.Errorf("%v", err)
-			}
-			if err != nil && !maps.Equal(take(t, fsys, modelHome), m.image) {
-				t.Error("the files were changed")
-			}
-			if _, err := l.Verify(t.Context(), nil); err != nil {
-				t.Error(err)
-			}
-			if b, err := appendNote(l, "d"); err != nil || b.Seq != 6 {
-				t.Errorf("and then: %+v, %v", b, err)
-			}
-		})
-	}
-}
-
-// TestTheLongestLine appends a block of exactly the length that a line may have.
-func TestTheLongestLine(t *testing.T) {
-	fsys := image{}.disk(t)
-	l := ledgerOn(fsys, 0)
-	adopt(t, l)
-	payload := func(n int) Entry {
-		d := decision("a", "a")
-		d.Constitution, d.Action.Payload = digest("constitution"), strings.Repeat("x", n)
-		return d
-	}
-	b, err := l.Append(func(State) (Entry, error) { return payload(1), nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	line, _ := b.sign(keyFrom("any"))
-	room := maxLine - len(line)
-	for more, ok := range map[int]bool{0: true, 1: false} {
-		b, err := l.Append(func(State) (Entry, error) { return payload(1 + room + more), nil })
-		if (err == nil) != ok {
-			t.Errorf("%d bytes: %v", maxLine+more, err)
-		}
-		if ok && b != nil {
-			if line, _ := b.sign(keyFrom("any")); len(line) != maxLine {
-				t.Errorf("%d bytes", len(line))
-			}
-		}
-	}
-	if r := verify(t, l); r.Size != 4 {
-		t.Errorf("%+v", r)
-	}
-	verify(t, ledgerOn(fsys, 0))
-	// A longer one is none, whoever signed it.
-	f := ordinary()
-	f.files[3] = append(f.files[3], &Recovery{strings.Repeat("x", maxText)}, &Decision{
-		Action: Action{Digest: digest("x"), Payload: strings.Repeat("x", maxLine)}, Constitution: digest("two"),
-	})
-	g := newGenuine(t, f)
-	g.refused(t, "a longer line", g.image)
-	for _, e := range []Entry{&Recovery{strings.Repeat("x", maxText+1)}, &Constitution{digest("two"), "agent", strings.Repeat("x", maxText+1)}} {
-		f := ordinary()
-		f.files[3] = append(f.files[3], e)
-		g := newGenuine(t, f)
-		g.refused(t, "a longer text", g.image)
 	}
 }

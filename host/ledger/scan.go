@@ -131,10 +131,11 @@ func (r *scan) replay(t *tail, data []byte, h *head) (good int, err error) {
 // follows reports whether a block is the next one of the chain.
 func (r *scan) follows(t *tail, b *Block) bool {
 	ok := b.LedgerID == t.ledgerID && b.Seq == t.edge.size && b.Seg == t.seg && !b.Time.Before(t.last)
-	if b.KeyRotation != nil && !b.rotates() {
+	switch d := b.Decision; {
+	case b.KeyRotation != nil && !b.rotates(),
+		d != nil && (d.Constitution != t.constitution || !t.mayBegin(d.From)):
 		return false
-	}
-	if b.Seq == r.first {
+	case b.Seq == r.first:
 		// The opener stands for the blocks before it, which are in other files.
 		return ok && b.Segment != nil && (r.first > 0 || b.Prev == Hash{})
 	}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
@@ -78,15 +79,33 @@ func (l *Ledger) openSegment(t *tail) error {
 	return l.beginFile(t, previous)
 }
 
-// whole makes sure that the open file has the blocks that the tail stands on.
+// whole makes sure that the open file has the blocks that the tail stands on: it
+// has if its lines come to the tail's root.
 func (l *Ledger) whole(t *tail, data []byte) error {
 	r := &scan{keys: t.keys, path: l.paths.active(), first: t.opener}
 	opener, err := r.opener(data)
 	if err != nil {
 		return err
 	}
-	again := &tail{ledgerID: opener.LedgerID, seg: opener.Seg, edge: edge{opener.Segment.Size, slices.Clone(opener.Segment.Tree)}}
+	e, ok := edge{opener.Segment.Size, slices.Clone(opener.Segment.Tree)}, true
+	for rest := data; ok && len(rest) > 0; {
+		var line []byte
+		var hash Hash
+		if line, rest, ok = bytes.Cut(rest, []byte("\n")); ok {
+			if hash, ok = leaf(line); ok {
+				e.push(hash)
+			}
+		}
+	}
+	if ok && e.size == t.edge.size && e.root() == t.edge.root() {
+		return nil
+	}
+	// Reading it tells which block it is.
+	again := &tail{ledgerID: opener.LedgerID, seg: opener.Seg, edge: edge{opener.Segment.Size, slices.Clone(opener.Segment.Tree)}, adopted: true}
 	_, err = r.replay(again, data, &head{ledgerID: t.ledgerID, size: t.edge.size, root: t.edge.root(), vkey: VerifierKey(t.ledgerID, t.keys.private.Public().(ed25519.PublicKey))})
+	if err == nil {
+		err = tampered("block %d of %s is not the one that was appended", t.edge.size-1, l.paths.active())
+	}
 	return err
 }
 

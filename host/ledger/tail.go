@@ -45,11 +45,14 @@ func (t *tail) close() {
 }
 
 func (t *tail) state() State {
-	s := State{LedgerID: t.ledgerID, Size: t.edge.size, Constitution: t.constitution, State: t.stateName}
-	if t.edge.size > 0 {
-		s.Root = t.edge.root()
-	}
-	return s
+	return State{LedgerID: t.ledgerID, Size: t.edge.size, Constitution: t.constitution, State: t.stateName}
+}
+
+// mayBegin reports whether the next decision may begin in a state: the one that the
+// last decision left, and any where a constitution was adopted since, whose first
+// state the ledger does not know.
+func (t *tail) mayBegin(in string) bool {
+	return t.adopted || t.stateName == "" || in == t.stateName
 }
 
 // next makes the block that follows.

@@ -459,6 +459,11 @@ func TestHeads(t *testing.T) {
 		"signed twice":                 head + sig,
 		"signed by a stranger as well": head + "— stranger.example " + base64.StdEncoding.EncodeToString(make([]byte, 68)) + "\n",
 		"signed with a bad second":     head + sig[:len(sig)-10] + "AAAAAAAA=\n",
+		"an id with a space":           strings.ReplaceAll(head, f.id, "0123456789abcdef 123456789abcdef"),
+		"an id with a plus":            strings.ReplaceAll(head, f.id, "0123456789abcdef+123456789abcdef"),
+		"a long id":                    strings.ReplaceAll(head, f.id, f.id+"00"),
+		"a short id":                   strings.ReplaceAll(head, f.id, f.id[2:]),
+		"no id":                        strings.ReplaceAll(head, f.id, ""),
 		"CRLF":                         strings.ReplaceAll(head, "\n", "\r\n"),
 		"no line end":                  strings.TrimSuffix(head, "\n"),
 		"a line more behind":           head + "\n",
@@ -483,6 +488,13 @@ func TestHeads(t *testing.T) {
 	g.refused(t, "no head, and another line", image{activeName: opener + "\n", keyName: g.image[keyName]})
 	g.refused(t, "no head, and a closed file", image{activeName: g.image[activeName], g.names[2]: g.image[g.names[2]], keyName: g.image[keyName]})
 	g.refused(t, "no head and no edge", g.without(headName).without(edgeName))
+	g.refused(t, "no head and no open file", g.without(headName).without(activeName))
+	begun := ordinary()
+	begun.files[3] = nil
+	g.refused(t, "no head, and a file just begun", begun.make(t).without(headName))
+	other.covered = 3
+	g.refused(t, "another ledger's older head", g.with(headName, other.make(t).image[headName]))
+	g.refused(t, "a head, and no block and no key", image{headName: head})
 	g.refused(t, "a head, and no block", image{headName: head, keyName: g.image[keyName]})
 	g.refused(t, "a head and an edge, and no block", image{headName: head, edgeName: g.image[edgeName], keyName: g.image[keyName]})
 	// An older head is legal, since it may be what a power cut left.

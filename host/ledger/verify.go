@@ -159,17 +159,68 @@ func (w *walk) all(ctx context.Context, each func(b *Block, line []byte, hash Ha
 	return nil
 }
 
-// group is how many lines are verified side by side before their order is
-// looked at.
-const group = 4096
-
 // checked is a line that was looked at by itself.
 type checked struct {
-	block    *Block
-	unsigned []byte
-	line     []byte
-	hash     Hash
-	signed   bool
+	line   []byte
+	block  *Block
+	hash   Hash
+	signed bool
+}
+
+// group is lines that all processors look at, each by itself, while the order of
+// those before them is looked at.
+type group struct {
+	lines []checked
+	next  atomic.Int64 // the first that nobody has looked at
+	done  sync.WaitGroup
+}
+
+const (
+	// groupLines is how many lines a group has at most.
+	groupLines = 4096
+	// stride is how many of them one goroutine takes at a time.
+	stride = 64
+)
+
+// start takes whole lines from the beginning of data, and returns what is behind
+// them.
+func (g *group) start(s *scan, data []byte) (rest []byte) {
+	g.lines, rest = g.lines[:0], data
+	for len(g.lines) < groupLines {
+		line, after, ended := bytes.Cut(rest, []byte("\n"))
+		if !ended {
+			break
+		}
+		g.lines, rest = append(g.lines, checked{line: line}), after
+	}
+	g.next.Store(0)
+	for range min(runtime.GOMAXPROCS(0), (len(g.lines)+stride-1)/stride) {
+		g.done.Go(func() { g.check(s) })
+	}
+	return rest
+}
+
+func (g *group) check(s *scan) {
+	for {
+		from := int(g.next.Add(stride)) - stride
+		if from >= len(g.lines) {
+			return
+		}
+		for i := from; i < min(from+stride, len(g.lines)); i++ {
+			c := &g.lines[i]
+			b, unsigned, ok := parse(c.line)
+			if !ok {
+				continue
+			}
+			c.block, c.signed, c.hash = b, s.signed(b, unsigned), hashBlock(unsigned, b.Sig[:])
+		}
+	}
+}
+
+// stop has nobody look at the rest.
+func (g *group) stop() {
+	g.next.Store(groupLines)
+	g.done.Wait()
 }
 
 func (w *walk) file(ctx context.Context, f segmentFile, data []byte, last bool, each func(*Block, []byte, Hash) error) error {
@@ -178,28 +229,20 @@ func (w *walk) file(ctx context.Context, f segmentFile, data []byte, last bool, 
 		w.tail.edge.size = f.name.first // until it is opened
 	}
 	s := &scan{keys: w.view.keys, path: path, first: w.tail.edge.size}
+	opened := false
+	now, next := new(group), new(group)
+	defer func() { next.stop() }()
+	rest := next.start(s, data)
 	sum := Hash(sha256.Sum256(data))
-	opened, rest := false, data
-	var results []checked
-	for len(rest) > 0 {
+	for len(next.lines) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		results = results[:0]
-		for len(results) < group {
-			line, after, ended := bytes.Cut(rest, []byte("\n"))
-			if !ended {
-				break
-			}
-			results = append(results, checked{line: line})
-			rest = after
-		}
-		if len(results) == 0 {
-			break // an end without a line end
-		}
-		w.checkAll(s, results)
-		for i := range results {
-			c := &results[i]
+		now, next = next, now
+		rest = next.start(s, rest)
+		now.done.Wait()
+		for i := range now.lines {
+			c := &now.lines[i]
 			if !opened {
 				if err := w.open(s, c, f); err != nil {
 					return err
@@ -263,34 +306,6 @@ func (w *walk) bad(path string, data []byte, c *checked, last bool, why string) 
 
 // errTorn ends the last file where its torn end begins.
 var errTorn = errors.New("torn")
-
-// checkAll looks at lines by themselves, on all processors.
-func (w *walk) checkAll(s *scan, results []checked) {
-	const stride = 64
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), (len(results)+stride-1)/stride) {
-		wg.Go(func() {
-			for {
-				from := int(next.Add(stride)) - stride
-				if from >= len(results) {
-					return
-				}
-				for i := from; i < min(from+stride, len(results)); i++ {
-					c := &results[i]
-					b, unsigned, ok := parse(c.line)
-					if !ok {
-						continue
-					}
-					c.block, c.unsigned = b, unsigned
-					c.signed = s.signed(b, unsigned)
-					c.hash = hashBlock(unsigned, b.Sig[:])
-				}
-			}
-		})
-	}
-	wg.Wait()
-}
 
 // open takes the first block of a file.
 func (w *walk) open(s *scan, c *checked, f segmentFile) error {
@@ -366,7 +381,7 @@ func (w *walk) wrong(s *scan, c *checked) string {
 		return "opens a file with another state than the last decision left"
 	case b.Decision != nil && b.Decision.Constitution != t.constitution:
 		return "was decided by a constitution that was not adopted"
-	case b.Decision != nil && !t.adopted && t.stateName != "" && b.Decision.From != t.stateName:
+	case b.Decision != nil && !t.mayBegin(b.Decision.From):
 		return "does not begin in the state that the last decision left"
 	case b.KeyRotation != nil && !b.rotates():
 		return "rotates to a key that did not sign it"

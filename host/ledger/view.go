@@ -114,6 +114,9 @@ func (l *Ledger) openFiles() (v *view, err error) {
 			return nil, fault.New(fault.LedgerKeyInvalid, "ledger: %s is missing, and with it the keys that the blocks are verified with", l.paths.Key).
 				WithHint("restore %s from a copy", l.paths.Key)
 		}
+		if _, err := l.fs.Lstat(l.paths.head()); !notThere(err) {
+			v.headErr = tampered("%s is there, and no block is", l.paths.head())
+		}
 		return v, nil
 	}
 	v.head, err = l.readHead(v.keys)
