@@ -195,7 +195,7 @@ func receivesLedger(d *home.Destination) bool {
 }
 
 // forwarded is what the ledger asks before it lets go of a file.
-func (h *Host) forwarded() (next uint64, some bool) {
+func (h *Host) forwarded(ledgerID string) (next uint64, some bool) {
 	o := sync.Options{Spool: h.spool, Ledger: h.ledger, Consent: h.consent}
 	for i := range h.config.Destinations {
 		if d := &h.config.Destinations[i]; receivesLedger(d) {
@@ -208,7 +208,7 @@ func (h *Host) forwarded() (next uint64, some bool) {
 // LedgerPending is how many of the first size blocks of the ledger the slowest
 // destination that gets them is still to have.
 func (h *Host) LedgerPending(size uint64) uint64 {
-	next, some := h.forwarded()
+	next, some := h.forwarded(h.ledger.ID())
 	if !some {
 		return 0
 	}

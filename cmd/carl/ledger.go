@@ -499,7 +499,7 @@ ledger. With --rotate a new key follows on it first, by a block that both sign.`
 			}
 			defer h.Close()
 			if rotate {
-				b, err := h.Ledger().RotateKey()
+				b, err := h.Ledger().RotateKey(cmd.Context())
 				if err != nil {
 					return err
 				}

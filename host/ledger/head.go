@@ -189,13 +189,29 @@ func (l *Ledger) readEdge(h *head) (edge, bool) {
 // Size is how many blocks the checkpoint covers; 0 where there is none, or none
 // that can be read.
 func (l *Ledger) Size() uint64 {
+	if h := l.anyHead(); h != nil {
+		return h.size
+	}
+	return 0
+}
+
+// ID is the ledger's, 32 lowercase hex digits, as the checkpoint says it; "" where
+// there is none, or none that can be read.
+func (l *Ledger) ID() string {
+	if h := l.anyHead(); h != nil {
+		return h.ledgerID
+	}
+	return ""
+}
+
+func (l *Ledger) anyHead() *head {
 	k, err := l.loadKeys()
 	if err != nil || k == nil {
-		return 0
+		return nil
 	}
 	h, err := l.readHead(k)
-	if err != nil || h == nil {
-		return 0
+	if err != nil {
+		return nil
 	}
-	return h.size
+	return h
 }

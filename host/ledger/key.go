@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -140,8 +141,15 @@ func (l *Ledger) firstKeys(t *tail) (err error) {
 // old one signs until then; what a crash leaves is brought to its end by the next
 // append.
 //
-// The error is carl.ledger.not_found before the first block.
-func (l *Ledger) RotateKey() (*Block, error) {
+// Every block is verified before: with the old key gone, nothing could go on behind
+// a block of its time.
+//
+// The error is carl.ledger.not_found before the first block, and
+// carl.ledger.tampered where the ledger is not whole.
+func (l *Ledger) RotateKey(ctx context.Context) (*Block, error) {
+	if !l.begun() {
+		return nil, noKeyYet()
+	}
 	lock, err := l.takeLock()
 	if err != nil {
 		return nil, err
@@ -154,7 +162,10 @@ func (l *Ledger) RotateKey() (*Block, error) {
 	}
 	defer t.close()
 	if t.empty() {
-		return nil, fault.New(fault.LedgerNotFound, "ledger: there is no key to rotate yet: nothing was recorded")
+		return nil, noKeyYet()
+	}
+	if err := l.verifyLocked(ctx); err != nil {
+		return nil, err
 	}
 	if t.keys.next == nil {
 		file := t.keys.file
@@ -179,6 +190,24 @@ func (l *Ledger) RotateKey() (*Block, error) {
 		return nil, err
 	}
 	return b, l.adoptNext(t.keys)
+}
+
+// verifyLocked verifies all blocks under the lock.
+func (l *Ledger) verifyLocked(ctx context.Context) error {
+	v, err := l.openFiles()
+	if err != nil {
+		return err
+	}
+	defer v.close()
+	if v.headErr != nil {
+		return v.headErr
+	}
+	return l.verify(ctx, &walk{view: v, report: &Report{}}, nil)
+}
+
+func noKeyYet() error {
+	return fault.New(fault.LedgerNotFound, "ledger: there is no key yet: nothing was recorded").
+		WithHint("`carl fsm adopt FILE` makes the key and the first block")
 }
 
 // adoptNext makes the next key the one that signs.
@@ -241,8 +270,7 @@ func (l *Ledger) Key() (*Key, error) {
 	}
 	defer v.close()
 	if v.keys == nil || v.head == nil {
-		return nil, fault.New(fault.LedgerNotFound, "ledger: there is no key yet: nothing was recorded").
-			WithHint("`carl fsm adopt FILE` makes the key and the first block")
+		return nil, noKeyYet()
 	}
 	public := v.keys.private.Public().(ed25519.PublicKey)
 	return &Key{v.head.ledgerID, v.keys.id, base64.RawURLEncoding.EncodeToString(public), VerifierKey(v.head.ledgerID, public)}, nil

@@ -140,9 +140,9 @@ type Options struct {
 	// ReceiptKey is the key that receipts are signed with, as a C2SP verifier key;
 	// "" takes receipts as they were kept.
 	ReceiptKey string
-	// Forwarded tells the first block that some remote is still to have; false
-	// where there is no remote. Nil is no remote.
-	Forwarded func() (next uint64, some bool)
+	// Forwarded tells the first block of the ledger with this id that some remote is
+	// still to have; false where there is no remote. Nil is no remote.
+	Forwarded func(ledgerID string) (next uint64, some bool)
 	// MaxSegment is the size at which a file is closed; 0 is 10 MB.
 	MaxSegment int64
 }
@@ -154,7 +154,7 @@ type Ledger struct {
 	fs         private.FS
 	clock      func() time.Time
 	maxSegment int64
-	forwarded  func() (uint64, bool)
+	forwarded  func(string) (uint64, bool)
 	receiptKey string
 
 	mu      sync.Mutex
@@ -422,10 +422,12 @@ func isDigest(s string) bool {
 	return lowerHex([]byte(s), raw[:])
 }
 
-func (l *Ledger) takeLock() (*private.FileLock, error) {
+func (l *Ledger) takeLock() (*private.FileLock, error) { return l.lockWith(private.LockOn) }
+
+func (l *Ledger) lockWith(take func(context.Context, private.FS, string) (*private.FileLock, error)) (*private.FileLock, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
 	defer cancel()
-	lock, err := private.LockOn(ctx, l.fs, l.paths.lock())
+	lock, err := take(ctx, l.fs, l.paths.lock())
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, fault.New(fault.LedgerFailed, "ledger: another carl process has held %s for %v", l.paths.lock(), lockPatience).
 			WithKept("nothing was recorded").WithHint("end that process, then run the same command again")

@@ -291,7 +291,7 @@ func mustKeys(t *testing.T, l *Ledger) *keys {
 func TestRotateKey(t *testing.T) {
 	dir := t.TempDir()
 	l := newLedger(t, dir, 4<<10)
-	if _, err := l.RotateKey(); fault.CodeOf(err) != fault.LedgerNotFound {
+	if _, err := l.RotateKey(t.Context()); fault.CodeOf(err) != fault.LedgerNotFound {
 		t.Errorf("%v", err)
 	}
 	fill(t, l, 5)
@@ -299,7 +299,7 @@ func TestRotateKey(t *testing.T) {
 	ids, seedOf := map[string]bool{}, map[string]string{}
 	for i := range 6 {
 		cut := i%2 == 1
-		b, err := l.RotateKey()
+		b, err := l.RotateKey(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

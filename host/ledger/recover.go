@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -35,7 +36,8 @@ type Recovered struct {
 // A remote that has some of the blocks that were lost holds others than those
 // that will follow, and will say so.
 //
-// The error is carl.ledger.not_found where nothing is wrong.
+// The error is carl.ledger.not_found where nothing is wrong, and
+// carl.ledger.key_invalid where the key is, and not the blocks.
 func (l *Ledger) Recover(ctx context.Context) (*Recovered, error) {
 	r, err := l.setAside(ctx)
 	if err != nil {
@@ -74,6 +76,11 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 	case !errors.As(wrong, &e) || e.Code != fault.LedgerTampered:
 		return nil, wrong
 	}
+	if l.foreign(v, w) {
+		return nil, fault.New(fault.LedgerKeyInvalid, "ledger: %s is not the key that signs the blocks: they may be whole", l.paths.Key).
+			WithKept("nothing was changed").
+			WithHint("restore %s from a copy; where none is left, move the files of the ledger away by hand, and another one begins", l.paths.Key)
+	}
 	reason := e.Message[:min(len(e.Message), maxReason)]
 	if k := v.keys; w.index == 0 && w.good == 0 {
 		w.forget() // it was only called a file of so many blocks
@@ -93,6 +100,27 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 		Aside:  aside,
 	}
 	return r, l.moveAside(v, w, r.Aside)
+}
+
+// foreign reports whether it is the key that is wrong: none of the blocks at both
+// ends of the first file names a key that is kept here, or the last block that is
+// right hands over to another one.
+func (l *Ledger) foreign(v *view, w *walk) bool {
+	if v.keys == nil || len(v.files) == 0 {
+		return false
+	}
+	known := func(id string) bool { _, ok := v.keys.public[id]; return ok }
+	if w.index > 0 || w.good > 0 {
+		return !known(w.keyID)
+	}
+	data, err := readAll(v.files[0].file)
+	if err != nil {
+		return false
+	}
+	lines := bytes.Split(bytes.TrimSuffix(data, []byte("\n")), []byte("\n"))
+	first, _, ok1 := parse(lines[0])
+	last, _, ok2 := parse(lines[len(lines)-1])
+	return ok1 && ok2 && len(lines) > 1 && !known(first.KeyID) && !known(last.KeyID)
 }
 
 // forget has none of the blocks be whole.

@@ -122,7 +122,7 @@ func (l *Ledger) beginFile(t *tail, previous *Previous) error {
 	doomed := archives[:max(0, len(archives)-maxArchives)]
 	archives = archives[len(doomed):]
 	var dropped *Dropped
-	if from, some := l.unforwarded(); some {
+	if from, some := l.unforwarded(t.ledgerID); some {
 		for _, a := range doomed {
 			d, err := l.savePending(a, from)
 			if err != nil {
@@ -178,9 +178,9 @@ func (l *Ledger) ownUp(t *tail, d *Dropped, opener []byte) error {
 }
 
 // unforwarded is the first block that some remote is still to have.
-func (l *Ledger) unforwarded() (from uint64, some bool) {
+func (l *Ledger) unforwarded(ledgerID string) (from uint64, some bool) {
 	if l.forwarded == nil {
 		return 0, false
 	}
-	return l.forwarded()
+	return l.forwarded(ledgerID)
 }

@@ -197,6 +197,13 @@ func (l *Ledger) begin(k *keys) (*tail, error) {
 			return nil, err
 		}
 	}
+	receipts, err := l.receipts()
+	if err == nil && len(receipts) > 0 {
+		err = tampered("nothing is there, and a remote attested blocks: it was taken away")
+	}
+	if err != nil {
+		return nil, err
+	}
 	return &tail{keys: k, ledgerID: newLedgerID()}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -89,10 +90,14 @@ func (l *Ledger) verify(ctx context.Context, w *walk, f func(b *Block, line []by
 	if err != nil {
 		return err
 	}
+	beyond := uint64(math.MaxUint64)
 	for seq, list := range receipts {
-		if seq >= w.report.Size && list[0].ledgerID == w.report.LedgerID {
-			return tampered("it ends with block %d, and a remote attested block %d: it was rolled back", w.report.Size-1, seq)
+		if seq >= w.report.Size && seq < beyond && slices.ContainsFunc(list, func(a attested) bool { return a.ledgerID == w.report.LedgerID }) {
+			beyond = seq
 		}
+	}
+	if beyond != math.MaxUint64 {
+		return tampered("it ends with block %d, and a remote attested block %d: it was rolled back", w.report.Size-1, beyond)
 	}
 	return nil
 }
@@ -251,15 +256,17 @@ func (w *walk) file(ctx context.Context, f segmentFile, data []byte, last bool, 
 			} else if why := w.wrong(s, c); why != "" {
 				return w.bad(path, data, c, last, why)
 			}
-			w.push(c)
+			// What contradicts a block is known before it counts: it is the first that
+			// is not right, and what is before it stays so.
+			if w.contradicted(c) {
+				return tampered("block %d, or one before it, is not the one that the checkpoint has", c.block.Seq)
+			}
 			if each != nil {
 				if err := each(c.block, c.line, c.hash); err != nil {
 					return err
 				}
 			}
-			if h := w.view.head; h != nil && w.tail.edge.size == h.size && (w.tail.edge.root() != h.root || !mayHead(c.block, h, s.keys)) {
-				return tampered("block %d, or one before it, is not the one that the checkpoint has", h.size-1)
-			}
+			w.push(c)
 			w.done += int64(len(c.line)) + 1
 			w.good += len(c.line) + 1
 		}
@@ -278,6 +285,18 @@ func (w *walk) file(ctx context.Context, f segmentFile, data []byte, last bool, 
 	}
 	w.previous = &Previous{First: s.first, Last: w.tail.edge.size - 1, SHA256: sum}
 	return nil
+}
+
+// contradicted reports whether the checkpoint ends with the next block, and says
+// otherwise than the blocks do.
+func (w *walk) contradicted(c *checked) bool {
+	h := w.view.head
+	if h == nil || w.tail.edge.size+1 != h.size {
+		return false
+	}
+	e := w.tail.edge.clone()
+	e.push(c.hash)
+	return e.root() != h.root || !mayHead(c.block, h, w.view.keys)
 }
 
 // mayHead reports whether a checkpoint that ends with a block is signed by the

@@ -43,7 +43,7 @@ func (v *view) bytes() (n int64) {
 func (l *Ledger) view() (*view, error) {
 	locked := l.begun()
 	if locked {
-		lock, err := l.takeLock()
+		lock, err := l.lockWith(private.LockToReadOn)
 		if err != nil {
 			return nil, err
 		}

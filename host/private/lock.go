@@ -2,7 +2,10 @@ package private
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -22,7 +25,11 @@ func TryLock(path string) (*FileLock, bool, error) { return TryLockOn(OS(), path
 
 // TryLockOn is [TryLock] on a given file system.
 func TryLockOn(fsys FS, path string) (*FileLock, bool, error) {
-	f, err := fsys.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
+	return tryLockAt(fsys, path, os.O_RDWR|os.O_CREATE)
+}
+
+func tryLockAt(fsys FS, path string, flag int) (*FileLock, bool, error) {
+	f, err := fsys.OpenFile(path, flag, fileMode)
 	if err != nil {
 		return nil, false, failed("lock", path, err)
 	}
@@ -43,9 +50,23 @@ func Lock(ctx context.Context, path string) (*FileLock, error) { return LockOn(c
 
 // LockOn is [Lock] on a given file system.
 func LockOn(ctx context.Context, fsys FS, path string) (*FileLock, error) {
+	return lock(ctx, fsys, path, os.O_RDWR|os.O_CREATE)
+}
+
+// LockToReadOn is [LockOn] for who only reads: the file must be there, and may be
+// on a disk, or in a folder, that cannot be written to.
+func LockToReadOn(ctx context.Context, fsys FS, path string) (*FileLock, error) {
+	l, err := lock(ctx, fsys, path, os.O_RDWR)
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) {
+		return lock(ctx, fsys, path, os.O_RDONLY)
+	}
+	return l, err
+}
+
+func lock(ctx context.Context, fsys FS, path string, flag int) (*FileLock, error) {
 	pause := time.Millisecond
 	for {
-		l, ok, err := TryLockOn(fsys, path)
+		l, ok, err := tryLockAt(fsys, path, flag)
 		if err != nil || ok {
 			return l, err
 		}

@@ -47,7 +47,7 @@ func TestCarlsOwnLedger(t *testing.T) {
 		xs := map[string]string{} // the keys, by their ids
 		for i := range decisions {
 			if i%8 == 7 {
-				if _, err := l.RotateKey(); err != nil {
+				if _, err := l.RotateKey(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
