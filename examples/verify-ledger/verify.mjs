@@ -10,8 +10,7 @@ const CHECKPOINT = /^carl\.camp\/ledger\/([0-9a-f]{32})\n([1-9]\d*)\n(\S+)\n$/;
 const RECEIPT = /^carl-receipt\/v1\nledger_id (\w+)\nseq (\d+)\nblock_hash (\w+)\ntime \d{4}-\d\d-\d\dT[\d:.Z+-]+\n$/;
 const BLOCK_PREFIX = 'carl.ledger.block.v1\n', MAX_LINE = 64 << 10; // bytes of a block, without its line end
 
-class Refused extends Error {}
-const demand = (ok, why) => { if (!ok) throw new Refused(why); };
+const demand = (ok, why) => { if (!ok) throw Object.assign(new Error(why), { refused: true }); };
 const sha256 = (...parts) => parts.reduce((h, part) => h.update(part), createHash('sha256')).digest();
 const signedBy = (key, text, sig) => verify(null, Buffer.from(text), key.public, sig); // Ed25519, RFC 8032 §5.1.7
 
@@ -19,11 +18,11 @@ const signedBy = (key, text, sig) => verify(null, Buffer.from(text), key.public,
 const fromBase64 = (s) => { const b = Buffer.from(s, 'base64'); return b.toString('base64') === s ? b : null; };
 const fromJSON = (s) => { try { return JSON.parse(s); } catch { return null; } };
 
-// The members that a block has: those of all blocks, those of its kind, no others. Times (RFC 3339) sort as text.
+// The members of a block: those of all, those of its kind, no others. Times sort as text; Date would take 30 February.
 const text = (v) => typeof v === 'string' && v.isWellFormed(); // RFC 8785 §3.2.2.2: no lone surrogates
 const count = (v) => Number.isSafeInteger(v) && v >= 0; // RFC 8785 §3.2.2.3: up to 2^53−1 all readers agree
 const hex = (digits) => (v) => text(v) && v.length === digits && /^[0-9a-f]+$/.test(v), hash = hex(64);
-const time = (v) => text(v) && /^\d{4}(-\d\d){2}T(\d\d:){2}\d\d\.\d{6}Z$/.test(v) && !Number.isNaN(Date.parse(v));
+const time = (v) => text(v) && /^\d{4}.{15}\.\d{6}Z$/.test(v) && new Date(v).toJSON()?.startsWith(v.slice(0, 19));
 const optional = (fits) => (v) => v === undefined || fits(v);
 const object = (members) => (v) => typeof v === 'object' && v !== null
   && Object.keys(v).every((name) => Object.hasOwn(members, name))
@@ -65,24 +64,23 @@ function parseKey(line, file) {
   return { name, id, x: jwk.x, thumbprint, public: createPublicKey({ key: jwk, format: 'jwk' }) };
 }
 
-// openNote returns the text of a C2SP signed note that one of keys signed, else null. Signatures of others are
-// passed over, as C2SP has it; a wrong one in the name of a known key spoils the note.
+// openNote returns the text of a C2SP signed note, and which of keys signed it. Signatures of others are passed
+// over, as C2SP has it; without one by a known key, or with a wrong one in the name of such a key, the text is ''.
 function openNote(note, keys) {
   const [, signed, lines] = /^([^]*\n)\n((?:— \S+ \S+\n)+)$/.exec(note) ?? [, '', ''];
   const known = [...lines.matchAll(/— (\S+) (\S+)\n/g)].flatMap(([, name, data]) => {
     const sig = fromBase64(data), id = sig?.toString('hex', 0, 4);
-    return keys.filter((k) => k.name === name && k.id === id).map((k) => signedBy(k, signed, sig.subarray(4)));
+    return keys.filter((k) => k.name === name && k.id === id).map((k) => signedBy(k, signed, sig.subarray(4)) && k);
   });
-  return known.length > 0 && !known.includes(false) ? signed : null;
+  return { by: known, text: known.length > 0 && !known.includes(false) ? signed : '' };
 }
 
 // A tree (RFC 6962 §2.1) is kept as the roots of its complete subtrees, the largest first.
 const nodeHash = (left, right) => sha256('\x01', left, right);
-function grow(tree, leaf) {
+function grow({ size, hashes }, leaf) {
   // Each 1 at the end of size is a subtree to merge with. Bit operators would cut size to 32 bits.
-  for (let n = tree.size; n % 2 === 1; n = (n - 1) / 2) leaf = nodeHash(tree.hashes.pop(), leaf);
-  tree.hashes.push(leaf);
-  tree.size++;
+  for (let n = size; n % 2 === 1; n = (n - 1) / 2) leaf = nodeHash(hashes.pop(), leaf);
+  return { size: size + 1, hashes: [...hashes, leaf] };
 }
 
 // Ledger goes over all blocks in order, and holds what the next one has to follow on.
@@ -105,20 +103,19 @@ class Ledger {
     const block = parseBlock(line);
     this.check(block, 'not a block, or not in canonical form');
     if (this.first === null) this.begin(block);
-    const { sig, ...unsigned } = block, body = canonical(unsigned), raw = Buffer.from(sig, 'hex');
+    const { sig, ...unsigned } = block, body = canonical(unsigned), raw = Buffer.from(sig, 'hex'), { key } = this;
     this.check(block.seq === this.tree.size, `missing, block ${block.seq} stands there`);
     this.check(block.ledger_id === this.head.id, 'of another ledger');
-    this.check(block.key_id === this.key?.thumbprint, 'not signed with the key in use');
-    this.check(signedBy(this.key, BLOCK_PREFIX + body, raw), 'its signature is wrong');
+    this.check(block.key_id === key?.thumbprint, 'not signed with the key in use');
+    this.check(signedBy(key, BLOCK_PREFIX + body, raw), 'its signature is wrong');
     this.check(block.prev_hash === this.prev, 'does not follow on the block before it');
     this.check(block.ts >= this.ts, 'older than the block before it');
     this.check(block.seg === this.seg && (block.kind === 'segment_open') === !this.opener, 'in the wrong file');
     this.apply(block, unsigned);
     const leaf = sha256('\0', body, raw); // RFC 6962 §2.1; the chain has the same hash
-    grow(this.tree, leaf);
-    this.leaves.push(leaf.toString('hex'));
-    Object.assign(this, { prev: this.leaves.at(-1), ts: block.ts });
-    if (this.tree.size === this.head.size) this.rootAtHead = this.root;
+    Object.assign(this, { tree: grow(this.tree, leaf), prev: leaf.toString('hex'), ts: block.ts });
+    this.leaves.push(this.prev);
+    if (this.tree.size === this.head.size) this.atHead = { root: this.root, keys: [key, this.key] };
   }
   // begin takes the first kept block on trust: its tree is the one commitment to what was pruned. Whether a pruned
   // block adopted a constitution after the last decision is not told, so the first decision may begin in any state.
@@ -128,6 +125,7 @@ class Ledger {
     this.tree = { size, hashes: tree.map((h) => Buffer.from(h, 'hex')) };
     this.check(tree.length === size.toString(2).replaceAll('0', '').length, 'opens on a tree that is none');
     Object.assign(this, { first: size, seg, prev, previous, constitution, state, pruned: this.root });
+    this.atHead = { root: this.root, keys: this.keys.filter((k, i, all) => [k, all[i + 1]].includes(this.key)) };
   }
   apply(block, unsigned) {
     const { tree, previous, constitution, state, adopted } = this;
@@ -146,14 +144,14 @@ class Ledger {
       Object.assign(this, { state: block.state.to, adopted: false });
     } else if (block.kind === 'key_rotation') {
       const { new_sig, ...both } = unsigned, signed = BLOCK_PREFIX + canonical(both);
-      this.key = this.keys.find((key) => key.x === block.new_key);
-      this.check(this.key, 'rotates to a key that is not in keys.txt');
+      this.key = this.keys[this.keys.indexOf(this.key) + 1];
+      this.check(this.key?.x === block.new_key, 'rotates to another key than the next one of keys.txt');
       this.check(signedBy(this.key, signed, Buffer.from(new_sig, 'hex')), 'the new key did not sign its rotation');
     }
   }
   receipt(line, keys) {
-    const { seq, receipt } = fromJSON(line) ?? {}, note = text(receipt) && openNote(receipt, keys);
-    const [, id, number, block] = RECEIPT.exec(note || '') ?? [];
+    const { seq, receipt } = fromJSON(line) ?? {};
+    const [, id, number, block] = RECEIPT.exec(text(receipt) ? openNote(receipt, keys).text : '') ?? [];
     demand(number && number === String(seq), `${RECEIPTS}: a line of it is not a receipt by a key of receipt_keys.txt`);
     demand(id === this.head.id, `block ${seq}: its receipt is another ledger's`);
     demand(seq < this.tree.size, `block ${seq}: missing, and there is a receipt for it: the ledger was rolled back`);
@@ -170,13 +168,15 @@ function verifyLedger(dir) {
   };
   const keysOf = (name) => linesOf(name).map((line) => parseKey(line, name));
   const keys = keysOf('keys.txt'), note = openNote(`${linesOf(HEAD).join('\n')}\n`, keys);
-  const [, id, size, root] = CHECKPOINT.exec(note || '') ?? [];
+  const [, id, size, root] = CHECKPOINT.exec(note.text) ?? [];
   demand(id && keys.every(({ name }) => name === `carl.camp/ledger/${id}`), `${HEAD}: not by a key of keys.txt`);
   const head = { id, size: Number(size) }, ledger = new Ledger(keys, head);
   const closed = names.filter((name) => CLOSED.test(name)).sort((a, b) => CLOSED.exec(a)[1] - CLOSED.exec(b)[1]);
   for (const name of closed.concat(names.filter((name) => name === OPEN))) ledger.file(name, read(name));
   ledger.check(ledger.tree.size >= head.size, `missing, the checkpoint has ${size} blocks`);
-  demand((ledger.rootAtHead ?? ledger.pruned) === root, `block ${size - 1}: the root up to it is not the checkpoint's`);
+  demand(ledger.atHead?.root === root, `block ${size - 1}: the root up to it is not the checkpoint's`);
+  demand(note.by.some((k) => ledger.atHead.keys.includes(k)), `${HEAD}: not by the key in use at block ${size - 1}`);
+  demand(ledger.key === keys.at(-1), 'keys.txt: its last key, which readers compare, is not the one in use');
   // Old files go only when a new one is opened, which says so: what the last one says was kept has to be there.
   demand(ledger.first <= ledger.opener.pruned_before, `block ${ledger.opener.pruned_before}: missing, and not pruned`);
   const givers = names.includes(RECEIPTS) && keysOf('receipt_keys.txt');
@@ -187,13 +187,13 @@ function verifyLedger(dir) {
 const [dir, ...others] = process.argv.slice(2).filter((arg) => arg !== '--json');
 try {
   if (!dir || dir.startsWith('-') || others.length > 0) throw new Error('usage: node verify.mjs DIR [--json]');
-  const { head, first, tree: { size }, root, pruned, torn } = verifyLedger(dir);
-  const result = { ok: true, ledger_id: head.id, first_seq: first, size, root, head: head.size };
-  const prose = `verified: blocks ${first} to ${size - 1} of ledger ${head.id}, root ${root}`
+  const { head, first, tree: { size }, root, key: { thumbprint: key_id }, pruned, torn } = verifyLedger(dir);
+  const result = { ok: true, ledger_id: head.id, first_seq: first, size, root, head: head.size, key_id };
+  const prose = `verified: blocks ${first} to ${size - 1} of ledger ${head.id}, root ${root}\nkey id in use: ${key_id}`
     + (first > 0 ? `\n0 to ${first - 1} pruned, committed by root ${pruned}` : '');
   console.log(process.argv.includes('--json') ? JSON.stringify(result) : prose);
   if (torn > 0) console.error(`torn: ${torn} bytes behind block ${size - 1}, beyond the checkpoint`);
 } catch (e) {
   console.error(e.message);
-  process.exitCode = e instanceof Refused ? 3 : 2;
+  process.exitCode = e.refused ? 3 : 2;
 }
