@@ -202,7 +202,11 @@ func (l *Ledger) verifyLocked(ctx context.Context) error {
 	if v.headErr != nil {
 		return v.headErr
 	}
-	return l.verify(ctx, &walk{view: v, report: &Report{}}, nil)
+	receipts, err := l.receipts()
+	if err != nil {
+		return err
+	}
+	return l.verify(ctx, &walk{view: v, receipts: receipts, report: &Report{}}, nil)
 }
 
 func noKeyYet() error {

@@ -161,6 +161,8 @@ type Ledger struct {
 	waiting []*request // guarded by mu
 	leading bool       // guarded by mu; somebody is committing
 
+	receiptsMu sync.Mutex // held while receipts are appended
+
 	// tail is what the last commit of this process left, lines the space that its
 	// blocks were written from. The leader has both.
 	tail  *tail

@@ -32,9 +32,11 @@ type Reader struct {
 	size     uint64
 	next     uint64
 	files    []segmentFile
-	pending  []byte
 	lines    []byte // of the file that is being read, from next on
 	scan     scan
+
+	pending     []byte
+	pendingPath string
 }
 
 // Read returns a reader of the blocks from one on that the checkpoint covers,
@@ -49,7 +51,7 @@ func (l *Ledger) Read(from uint64) (r *Reader, skipped uint64, err error) {
 		v.close()
 		return &Reader{}, 0, nil
 	}
-	r = &Reader{ledgerID: v.head.ledgerID, size: v.head.size, next: from, files: v.files, scan: scan{keys: v.keys}}
+	r = &Reader{ledgerID: v.head.ledgerID, size: v.head.size, next: from, files: v.files, scan: scan{keys: v.keys}, pendingPath: l.paths.Pending}
 	if r.pending, err = l.readPending(); err != nil {
 		v.close()
 		return nil, 0, err
@@ -82,10 +84,12 @@ func (r *Reader) seek() (uint64, error) {
 	}
 	if b := firstFrom(r.pending, r.next); b != nil {
 		line, _, _ := bytes.Cut(b, []byte("\n"))
-		if block, _, ok := parse(line); ok {
-			r.lines, r.next = b, block.Seq
-			return r.next, nil
+		n, _ := seqOf(line)
+		if _, _, ok := parse(line); !ok {
+			return 0, tampered("block %d that waits in %s is not one", n, r.pendingPath)
 		}
+		r.lines, r.next = b, n
+		return r.next, nil
 	}
 	for _, f := range r.files {
 		data, err := readAll(f.file)
@@ -136,9 +140,10 @@ func seqOf(line []byte) (n uint64, ok bool) {
 	return n, ok
 }
 
-// Next returns up to most blocks with up to size bytes, all signed with one key,
-// at least one, and none at the end. What it returns was verified by its signature, and as the next in
-// order.
+// Next returns up to most blocks with up to size bytes, at least one, all signed
+// with one key and without a gap between them; none at the end. What it returns
+// was verified by its signature, and as the next in order. Blocks before one that
+// is not what was signed are returned; the error comes with the next call.
 func (r *Reader) Next(ctx context.Context, most, size int) ([]Line, error) {
 	var lines []Line
 	total := 0
@@ -146,41 +151,40 @@ func (r *Reader) Next(ctx context.Context, most, size int) ([]Line, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		text, rest, ended := bytes.Cut(r.lines, []byte("\n"))
-		if !ended {
-			if _, err := r.seek(); err != nil {
-				return nil, err
-			}
-			continue
+		line, rest, err := r.line()
+		if err != nil && len(lines) == 0 {
+			return nil, err
 		}
-		b, unsigned, ok := parse(text)
-		if !ok || !r.scan.signed(b, unsigned) || b.LedgerID != r.ledgerID {
-			return nil, tampered("block %d is not what was signed", r.next)
-		}
-		if b.Seq != r.next {
-			// The end of what waits in the pending file.
-			if _, err := r.seek(); err != nil {
-				return nil, err
-			}
-			if r.next != b.Seq {
-				continue
-			}
-		}
-		key := base64.RawURLEncoding.EncodeToString(r.scan.keys.public[b.KeyID])
-		if total += len(text); len(lines) > 0 && (total > size || key != lines[0].Key) {
+		if total += len(line.Text); err != nil || len(lines) > 0 && (total > size || line.Key != lines[0].Key || line.Seq != lines[len(lines)-1].Seq+1) {
 			break
 		}
-		lines = append(lines, Line{Seq: b.Seq, Key: key, Kind: b.Kind, Time: b.Time, Sig: hex.EncodeToString(b.Sig[:]), Hash: hashBlock(unsigned, b.Sig[:]), Text: text})
-		r.lines, r.next = rest, r.next+1
+		lines = append(lines, line)
+		r.lines, r.next = rest, line.Seq+1
 	}
 	return lines, nil
 }
 
-const (
-	// maxPending bounds the file of blocks whose own file is gone before a remote
-	// had them: as much as one file of the ledger.
-	maxPending = 10 << 20
-)
+// line reads the next block, and returns what lies behind it.
+func (r *Reader) line() (line Line, rest []byte, err error) {
+	text, rest, ended := bytes.Cut(r.lines, []byte("\n"))
+	if n, ok := seqOf(text); !ended || ok && n != r.next {
+		// The end of a file, or of what waits without a gap in the pending file.
+		if _, err := r.seek(); err != nil {
+			return Line{}, nil, err
+		}
+		text, rest, ended = bytes.Cut(r.lines, []byte("\n"))
+	}
+	b, unsigned, ok := parse(text)
+	if !ended || !ok || !r.scan.signed(b, unsigned) || b.LedgerID != r.ledgerID || b.Seq != r.next {
+		return Line{}, nil, tampered("block %d is not what was signed", r.next)
+	}
+	key := base64.RawURLEncoding.EncodeToString(r.scan.keys.public[b.KeyID])
+	return Line{Seq: b.Seq, Key: key, Kind: b.Kind, Time: b.Time, Sig: hex.EncodeToString(b.Sig[:]), Hash: hashBlock(unsigned, b.Sig[:]), Text: text}, rest, nil
+}
+
+// maxPending bounds the file of blocks whose own file is gone before a remote had
+// them, in bytes: two files of the ledger, and what their last commits were over.
+const maxPending = 24 << 20
 
 func (l *Ledger) readPending() ([]byte, error) {
 	data, err := private.ReadFileOn(l.fs, l.paths.Pending, 2*maxPending)
@@ -192,7 +196,7 @@ func (l *Ledger) readPending() ([]byte, error) {
 
 // savePending copies to the pending file what a file that goes still holds for a
 // remote. It returns the blocks for which there was no room, or nil.
-func (l *Ledger) savePending(a archive, from uint64) (*Dropped, error) {
+func (l *Ledger) savePending(ledgerID string, a archive, from uint64) (*Dropped, error) {
 	if a.last < from {
 		return nil, nil
 	}
@@ -204,21 +208,90 @@ func (l *Ledger) savePending(a archive, from uint64) (*Dropped, error) {
 	if err != nil {
 		return nil, err
 	}
-	if last := bytes.LastIndexByte(bytes.TrimSuffix(pending, []byte("\n")), '\n') + 1; last < len(pending) {
-		if have, ok := seqOf(pending[last:]); ok {
-			from = max(from, have+1) // what an attempt that was cut off has copied
+	if len(pending) > 0 {
+		last, _, ok := parse(lastLine(pending))
+		if !ok || last.LedgerID != ledgerID {
+			// Another ledger's, or damaged: nobody will get it from here on.
+			if err := l.putAside(l.paths.Pending, "pending"); err != nil {
+				return nil, err
+			}
+			pending = nil
+		} else {
+			from = max(from, last.Seq+1) // what an attempt that was cut off has copied
 		}
 	}
 	lines := firstFrom(data, from)
-	if len(pending)+len(lines) <= maxPending {
-		return nil, private.WriteFileOn(l.fs, l.paths.Pending, append(pending, lines...))
+	room := lines[:min(len(lines), max(0, maxPending-len(pending)))]
+	fit := lines[:bytes.LastIndexByte(room, '\n')+1]
+	if len(fit) > 0 {
+		if err := private.WriteFileOn(l.fs, l.paths.Pending, append(pending, fit...)); err != nil {
+			return nil, err
+		}
 	}
-	last := bytes.LastIndexByte(bytes.TrimSuffix(data, []byte("\n")), '\n') + 1
-	b, unsigned, ok := parse(bytes.TrimSuffix(data[last:], []byte("\n")))
-	if !ok {
+	if len(fit) == len(lines) {
+		return nil, nil
+	}
+	b, unsigned, ok := parse(lastLine(data))
+	first, known := seqOf(firstLine(lines[len(fit):]))
+	if !ok || !known {
 		return nil, tampered("the last block of %s is not one", a.path)
 	}
-	return &Dropped{From: max(from, a.first), To: a.last, Hash: hashBlock(unsigned, b.Sig[:])}, nil
+	return &Dropped{From: first, To: a.last, Hash: hashBlock(unsigned, b.Sig[:])}, nil
+}
+
+func firstLine(data []byte) []byte {
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	return line
+}
+
+func lastLine(data []byte) []byte {
+	data = bytes.TrimSuffix(data, []byte("\n"))
+	return data[bytes.LastIndexByte(data, '\n')+1:]
+}
+
+// putAside gives a file a name that says what it was.
+func (l *Ledger) putAside(path, what string) error {
+	aside, err := l.aside(what, ".jsonl")
+	if err != nil {
+		return err
+	}
+	if err := l.fs.Rename(path, aside); err != nil {
+		return failed("move aside", path, err)
+	}
+	return nil
+}
+
+// checkPending verifies the blocks that wait in the pending file: each by itself,
+// each behind the one before it, and the last before the first that is kept. ok
+// are the lines that are right.
+func (l *Ledger) checkPending(k *keys, r *Report, first Hash) (ok []byte, err error) {
+	data, err := l.readPending()
+	if err != nil || len(data) == 0 {
+		return nil, err
+	}
+	s := scan{keys: k}
+	var before *Block
+	var hash Hash
+	for rest := data; len(rest) > 0; {
+		line, after, ended := bytes.Cut(rest, []byte("\n"))
+		text := rest[:len(rest)-len(after)]
+		rest = after
+		b, unsigned, good := parse(line)
+		good = good && ended && s.signed(b, unsigned) && b.LedgerID == r.LedgerID && b.Seq < r.FirstSeq &&
+			(before == nil || b.Seq > before.Seq && (b.Seq != before.Seq+1 || b.Prev == hash))
+		if good && b.Seq+1 == r.FirstSeq {
+			good = hashBlock(unsigned, b.Sig[:]) == first
+		}
+		if !good {
+			if err == nil {
+				n, _ := seqOf(line)
+				err = tampered("block %d that waits in %s is not what was signed", n, l.paths.Pending)
+			}
+			continue
+		}
+		before, hash, ok = b, hashBlock(unsigned, b.Sig[:]), append(ok, text...)
+	}
+	return ok, err
 }
 
 // TrimPending drops from the pending file what every remote has: the blocks

@@ -32,7 +32,8 @@ type Receipt struct {
 
 // SaveReceipts keeps receipts, a line each, on disk when it returns. One that does
 // not attest the block that it came for is not kept: it would bear witness against
-// a ledger that is whole. refused counts them.
+// a ledger that is whole. refused counts them. Of the processes that share a ledger
+// one at a time may call it.
 func (l *Ledger) SaveReceipts(receipts []Receipt) (refused int, err error) {
 	verifier, err := l.receiptVerifier()
 	if err != nil {
@@ -58,6 +59,8 @@ func (l *Ledger) SaveReceipts(receipts []Receipt) (refused int, err error) {
 }
 
 func (l *Ledger) appendReceipts(lines []byte) error {
+	l.receiptsMu.Lock()
+	defer l.receiptsMu.Unlock()
 	f, err := l.fs.OpenFile(l.paths.Receipts, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return failed("open", l.paths.Receipts, err)
@@ -151,6 +154,18 @@ func (l *Ledger) receipts() (map[uint64][]attested, error) {
 	all := map[uint64][]attested{}
 	err := l.eachReceipt(func(_ []byte, a attested) { all[a.seq] = append(all[a.seq], a) })
 	return all, err
+}
+
+// Attested is one more than the last block of this ledger that a remote attested; 0
+// where none was. A ledger that has fewer blocks was rolled back.
+func (l *Ledger) Attested() (next uint64, err error) {
+	id := l.ID()
+	err = l.eachReceipt(func(_ []byte, a attested) {
+		if a.ledgerID == id {
+			next = max(next, a.seq+1)
+		}
+	})
+	return next, err
 }
 
 // attestations are the lines of the receipts that verify under a key, which must

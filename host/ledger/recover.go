@@ -63,7 +63,11 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 		return nil, err
 	}
 	defer v.close()
-	w := &walk{view: v, report: &Report{}}
+	receipts, err := l.receipts()
+	if err != nil {
+		return nil, err
+	}
+	w := &walk{view: v, receipts: receipts, report: &Report{}}
 	wrong := l.verify(ctx, w, nil)
 	if wrong == nil {
 		wrong = v.headErr
@@ -99,7 +103,27 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 		Kept:   w.tail.edge.size,
 		Aside:  aside,
 	}
+	if w.pendingWrong && wrong != v.headErr {
+		return r, l.movePending(w.pending, r.Aside)
+	}
 	return r, l.moveAside(v, w, r.Aside)
+}
+
+// movePending moves the pending file into a folder, and keeps of it what is right.
+func (l *Ledger) movePending(right []byte, aside string) error {
+	if err := private.MkdirAllOn(l.fs, aside); err != nil {
+		return err
+	}
+	if err := l.fs.Rename(l.paths.Pending, filepath.Join(aside, filepath.Base(l.paths.Pending))); err != nil {
+		return failed("move aside", l.paths.Pending, err)
+	}
+	if err := l.fs.SyncDir(aside); err != nil {
+		return failed("move aside", aside, err)
+	}
+	if len(right) == 0 {
+		return nil
+	}
+	return private.WriteFileOn(l.fs, l.paths.Pending, right)
 }
 
 // foreign reports whether it is the key that is wrong: none of the blocks at both
@@ -148,11 +172,14 @@ func (l *Ledger) moveAside(v *view, w *walk, aside string) error {
 	if err := private.MkdirAllOn(l.fs, aside); err != nil {
 		return err
 	}
-	paths := []string{l.paths.head(), l.paths.edge(), l.paths.Receipts, l.paths.Pending}
+	paths := []string{l.paths.head(), l.paths.edge(), l.paths.Receipts}
 	for _, f := range v.files[from:] {
 		paths = append(paths, f.path)
 	}
 	if w.tail.edge.size == 0 {
+		// Nothing that waits for a remote is another ledger's; else it comes from
+		// before what is whole.
+		paths = append(paths, l.paths.Pending)
 		archives, err := l.archives()
 		if err != nil {
 			return err

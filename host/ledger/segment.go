@@ -124,7 +124,7 @@ func (l *Ledger) beginFile(t *tail, previous *Previous) error {
 	var dropped *Dropped
 	if from, some := l.unforwarded(t.ledgerID); some {
 		for _, a := range doomed {
-			d, err := l.savePending(a, from)
+			d, err := l.savePending(t.ledgerID, a, from)
 			if err != nil {
 				return err
 			}

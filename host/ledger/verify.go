@@ -51,31 +51,34 @@ func (l *Ledger) Verify(ctx context.Context, progress func(done, total int64)) (
 // right, in order. line is its text without a line end, and is not f's to keep.
 // f's error ends it. f may be nil.
 func (l *Ledger) Each(ctx context.Context, progress func(done, total int64), f func(b *Block, line []byte, hash Hash) error) (*Report, error) {
+	// Before the blocks: a block that comes meanwhile may have its receipt at once.
+	receipts, err := l.receipts()
+	if err != nil {
+		return nil, err
+	}
 	v, err := l.view()
 	if err != nil {
 		return nil, err
 	}
 	defer v.close()
-	w := &walk{view: v, report: &Report{}, progress: progress, total: v.bytes()}
+	w := &walk{view: v, receipts: receipts, report: &Report{}, progress: progress, total: v.bytes()}
 	if err := l.verify(ctx, w, f); err != nil {
 		return nil, err
 	}
 	return w.report, nil
 }
 
-// verify walks over all blocks, and holds them against what remotes attested.
+// verify walks over all blocks, and holds them against what remotes attested, and
+// what waits for remotes against them.
 func (l *Ledger) verify(ctx context.Context, w *walk, f func(b *Block, line []byte, hash Hash) error) error {
-	receipts, err := l.receipts()
-	if err != nil {
-		return err
-	}
+	receipts := w.receipts
 	if len(w.view.files) == 0 {
 		if len(receipts) > 0 {
 			return tampered("nothing is there, and a remote attested blocks: it was taken away")
 		}
 		return nil
 	}
-	err = w.all(ctx, func(b *Block, line []byte, hash Hash) error {
+	err := w.all(ctx, func(b *Block, line []byte, hash Hash) error {
 		for _, a := range receipts[b.Seq] {
 			if a.ledgerID == b.LedgerID && a.hash != hash {
 				return tampered("block %d is not the one that a remote attested", b.Seq)
@@ -90,14 +93,32 @@ func (l *Ledger) verify(ctx context.Context, w *walk, f func(b *Block, line []by
 	if err != nil {
 		return err
 	}
-	beyond := uint64(math.MaxUint64)
-	for seq, list := range receipts {
-		if seq >= w.report.Size && seq < beyond && slices.ContainsFunc(list, func(a attested) bool { return a.ledgerID == w.report.LedgerID }) {
-			beyond = seq
+	if err := w.attested(); err != nil {
+		return err
+	}
+	w.pending, err = l.checkPending(w.view.keys, w.report, w.before)
+	w.pendingWrong = err != nil
+	return err
+}
+
+// attested holds the ledger against receipts for blocks that it does not have.
+func (w *walk) attested() error {
+	beyond, other := uint64(math.MaxUint64), ""
+	for seq, list := range w.receipts {
+		for _, a := range list {
+			switch {
+			case a.ledgerID != w.report.LedgerID:
+				other = max(other, a.ledgerID)
+			case seq >= w.report.Size:
+				beyond = min(beyond, seq)
+			}
 		}
 	}
-	if beyond != math.MaxUint64 {
+	switch {
+	case beyond != math.MaxUint64:
 		return tampered("it ends with block %d, and a remote attested block %d: it was rolled back", w.report.Size-1, beyond)
+	case other != "":
+		return tampered("a remote attested ledger %s, and this is ledger %s: it was exchanged", other, w.report.LedgerID)
 	}
 	return nil
 }
@@ -105,14 +126,21 @@ func (l *Ledger) verify(ctx context.Context, w *walk, f func(b *Block, line []by
 // walk goes over all blocks in order.
 type walk struct {
 	view     *view
+	receipts map[uint64][]attested
 	report   *Report
 	tail     tail
+	before   Hash   // of the block before the first that is kept
 	keyID    string // the key that signs now
 	previous *Previous
 	// prunedBefore is the first block that was kept when the last file was opened.
 	prunedBefore uint64
 	progress     func(done, total int64)
 	done, total  int64
+
+	// pending are the lines of the pending file that are right; pendingWrong says
+	// that others are not.
+	pending      []byte
+	pendingWrong bool
 
 	// index is the file that is being read, good how many bytes of it are blocks
 	// that are right.
@@ -346,7 +374,7 @@ func (w *walk) open(s *scan, c *checked, f segmentFile) error {
 		}
 		t.ledgerID, t.edge, t.seg, t.prev = b.LedgerID, e.clone(), b.Seg, b.Prev
 		t.constitution, t.stateName = b.Segment.Constitution, b.Segment.State
-		w.keyID, s.first = b.KeyID, b.Seq
+		w.keyID, w.before, s.first = b.KeyID, b.Prev, b.Seq
 		t.adopted = b.Seq > 0 // perhaps, in a file that is gone
 		w.report.FirstSeq, w.report.PrunedRoot = b.Seq, e.root()
 		if h := w.view.head; h != nil && h.size == b.Seq && h.root != e.root() {
