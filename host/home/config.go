@@ -259,7 +259,7 @@ func ParseConfig(data []byte, file string) (*Config, error) {
 	invalid := func(err error) error {
 		return fault.New(fault.ConfigInvalid, "%w", err).WithKept("nothing was changed")
 	}
-	root, err := yamltree.Parse(data, file)
+	root, err := yamltree.Parse(data, file, "off") // spool.sync may be
 	if err != nil {
 		return nil, invalid(err)
 	}

@@ -149,7 +149,8 @@ func TestConfigRefuses(t *testing.T) {
 		{"wrong type of tier", "tier: 1\n", ":1:7: want text, and found a number: quote it"},
 		{"offline root that is none", "offline_root: MCowBQYDK2VwAyEA\n", ":1:15: not the member x of a public JWK"},
 		{"unknown tier", "tier: gold\n", `:1:7: "gold" is not one of free, paid`},
-		{"yes is not true", "offline: yes\n", ":1:10: want true or false, and found text"},
+		{"off is not false", "offline: off\n", ":1:10: want true or false, and found text"},
+		{"yes is not true", "offline: yes\n", `:1:10: "yes" is not clear: write true or false`},
 		{"empty member", "offline:\n", ":1:9: want true or false, and found nothing"},
 		{"http to the world", "camp: {url: http://carl.camp}\n", ":1:13: camp.url: plain http is accepted for loopback addresses only"},
 		{"no address", "camp: {url: carl.camp}\n", ":1:13: camp.url: not an address"},
@@ -328,4 +329,12 @@ func FuzzConfig(f *testing.F) {
 			t.Fatalf("spool %+v", c.Spool)
 		}
 	})
+}
+
+// TestConfigWordOff: what YAML 1.1 took for false is a value of spool.sync.
+func TestConfigWordOff(t *testing.T) {
+	c, err := write(t, "spool: {sync: off}\n").Config(nil)
+	if err != nil || c.Spool.Sync != "off" {
+		t.Errorf("%+v, %v", c, err)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -13,9 +14,11 @@ import (
 )
 
 // Parse reads one document. An empty one is a Null at 1:1. The error is a
-// *Error that names file, line and column; file is used for nothing else.
-func Parse(data []byte, file string) (*Node, error) {
-	r := reader{file: file}
+// *Error that names file, line and column; file is used for nothing else. words
+// are those of yes, no, on and off that need no quotes in this document, since it
+// has them as text.
+func Parse(data []byte, file string, words ...string) (*Node, error) {
+	r := reader{file: file, words: words}
 	if len(data) > MaxBytes {
 		return nil, r.refuse(Pos{1, 1}, "the file is larger than %d bytes", MaxBytes)
 	}
@@ -31,7 +34,7 @@ func Parse(data []byte, file string) (*Node, error) {
 	if err != nil {
 		return nil, r.syntax(data, err)
 	}
-	root, err := r.node(document.Content[0], 1)
+	root, err := r.value(document.Content[0], 1)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +59,10 @@ func decode(d *yaml.Decoder, into *yaml.Node) (err error) {
 	return d.Decode(into)
 }
 
-type reader struct{ file string }
+type reader struct {
+	file  string
+	words []string
+}
 
 func (r *reader) refuse(at Pos, format string, args ...any) *Error {
 	return &Error{File: r.file, Pos: at, Message: fmt.Sprintf(format, args...)}
@@ -83,6 +89,21 @@ func (r *reader) checkText(data []byte) error {
 	return nil
 }
 
+// value reads a node that is not a name. As names, yes and on are text.
+func (r *reader) value(y *yaml.Node, depth int) (*Node, error) {
+	n, err := r.node(y, depth)
+	if err != nil || n.Kind != String || y.Style != 0 || slices.Contains(r.words, n.Text) {
+		return n, err
+	}
+	// Who writes them thinks of YAML 1.1, where they are true and false: a rule
+	// that compares with the text would never apply.
+	switch strings.ToLower(n.Text) {
+	case "yes", "no", "on", "off":
+		return nil, r.refuse(n.Pos, "%s is not clear: write true or false, or quote it if text is meant", Quote(n.Text))
+	}
+	return n, nil
+}
+
 func (r *reader) node(y *yaml.Node, depth int) (*Node, error) {
 	at := Pos{max(y.Line, 1), max(y.Column, 1)}
 	switch {
@@ -101,7 +122,7 @@ func (r *reader) node(y *yaml.Node, depth int) (*Node, error) {
 	case yaml.SequenceNode:
 		n := &Node{Pos: at, Kind: Array, Items: make([]*Node, 0, len(y.Content))}
 		for _, c := range y.Content {
-			item, err := r.node(c, depth+1)
+			item, err := r.value(c, depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -133,7 +154,7 @@ func (r *reader) mapping(y *yaml.Node, at Pos, depth int) (*Node, error) {
 			return nil, r.refuse(name.Pos, "member %s stands here a second time; the first is on line %d", Quote(name.Text), first)
 		}
 		seen[name.Text] = name.Line
-		value, err := r.node(y.Content[i+1], depth+1)
+		value, err := r.value(y.Content[i+1], depth+1)
 		if err != nil {
 			return nil, err
 		}

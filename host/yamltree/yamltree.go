@@ -5,8 +5,9 @@
 // with text for names, sequences, text, numbers, true, false and null. The
 // rest is refused with its line and column: duplicate names, anchors, aliases,
 // merge keys, tags, a second document, numbers in a spelling that JSON lacks
-// (0x1f, 1_000, .5, 007, .inf), names that are not text, and tabs that indent. A
-// plain date is text, as in the core schema of YAML 1.2.
+// (0x1f, 1_000, .5, 007, .inf), words that are truth values in some YAML and text
+// in other (True, yes, no, on, off, unless they are names), names that are not
+// text, and tabs that indent. A plain date is text, as in the core schema of YAML 1.2.
 //
 // Numbers keep their spelling, so that 1e-6 is still 1e-6 and 0.10 still 0.10
 // when the tree is written as JSON.

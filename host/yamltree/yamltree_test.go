@@ -16,7 +16,9 @@ func TestParseGivesWhatJSONCanSay(t *testing.T) {
 		{"numbers keep their spelling", "[1e-6, 0.10, -0, 1E+5, 123456789012345678901234567890]", `[1e-6,0.10,-0,1E+5,123456789012345678901234567890]`},
 		{"dates are text", "since: 2024-01-02", `{"since":"2024-01-02"}`},
 		{"versions are text", "version: 1.4.2", `{"version":"1.4.2"}`},
-		{"words of YAML 1.1 are text", "[yes, no, on, off, y, n]", `["yes","no","on","off","y","n"]`},
+		{"words of YAML 1.1, quoted and as names", "{on: 'yes', No: \"off\", yes: [y, n]}", `{"on":"yes","No":"off","yes":["y","n"]}`},
+		{"words of YAML 1.1 in a block", "a: |-\n  yes\n", `{"a":"yes"}`},
+		{"words that begin as those of YAML 1.1", "[yes!, nonsense, once, offline]", `["yes!","nonsense","once","offline"]`},
 		{"null", "[~, null, ]\n", `[null,null]`},
 		{"an empty member", "a:\nb: 1\n", `{"a":null,"b":1}`},
 		{"quoted", `{"a": "1", 'b': 'true', "<<": "x"}`, `{"a":"1","b":"true","<<":"x"}`},
@@ -57,6 +59,10 @@ func TestParseRefuses(t *testing.T) {
 		{"infinity", "a: [-.inf]\n", `f.yaml:1:5: "-.inf" is not a number`},
 		{"not a number", "a: .nan\n", `f.yaml:1:4: ".nan" is not a number`},
 		{"shouted truth", "a: TRUE\n", `f.yaml:1:4: "TRUE" is not clear: write true`},
+		{"yes", "where: {force: yes}\n", `f.yaml:1:16: "yes" is not clear: write true or false, or quote it if text is meant`},
+		{"no", "a: No\n", `f.yaml:1:4: "No" is not clear: write true or false`},
+		{"on, in a list", "a:\n  - on\n", `f.yaml:2:5: "on" is not clear: write true or false`},
+		{"off, alone", "OFF", `f.yaml:1:1: "OFF" is not clear: write true or false`},
 		{"name that is a number", "a:\n  1: x\n", "f.yaml:2:3: the name of a member must be text, not a number: quote it"},
 		{"name that is a mapping", "? {a: 1}\n: 2\n", "f.yaml:1:3: the name of a member must be text, not a mapping"},
 		{"no name", "? ~\n: 2\n", "f.yaml:1:3: the name of a member must be text, not nothing"},
@@ -75,6 +81,17 @@ func TestParseRefuses(t *testing.T) {
 		}
 		if !strings.HasPrefix(err.Error(), c.want) {
 			t.Errorf("%s: got %q, want it to begin with %q", c.name, err, c.want)
+		}
+	}
+}
+
+func TestParseWithWords(t *testing.T) {
+	if n, err := yamltree.Parse([]byte("[off]"), "f.yaml", "off"); err != nil || string(n.AppendJSON(nil)) != `["off"]` {
+		t.Errorf("%v, %v", n, err)
+	}
+	for _, other := range []string{"[Off]", "[on]"} {
+		if n, err := yamltree.Parse([]byte(other), "f.yaml", "off"); err == nil {
+			t.Errorf("%s is %s", other, n.AppendJSON(nil))
 		}
 	}
 }
