@@ -57,6 +57,10 @@
 // So a rule that allows unless the branch is main cannot be entered by leaving
 // the branch out, or by giving a list in its place.
 //
+// A rule that denies or escalates under a condition is passed in just that way: by
+// leaving the attribute out. Where a later rule would allow the action, narrow that
+// rule instead.
+//
 // # What is proved
 //
 // [Parse] refuses a document of which a part can have no effect: a state that no
