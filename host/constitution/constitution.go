@@ -69,7 +69,13 @@
 // such part is found, for instance where two ranges together cover a third.
 package constitution
 
-import "carl.camp/carl/host/fault"
+import (
+	"slices"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"carl.camp/carl/host/fault"
+)
 
 // Verdict is what a constitution says of an action.
 type Verdict string
@@ -91,7 +97,27 @@ type Constitution struct {
 	name, version, initial, digest string
 	// rules are those of each state, in the order of the document.
 	rules map[string][]*rule
+	// listed are all of them, for people.
+	listed []Rule
 }
+
+// Rule is one rule as it stands in the document.
+type Rule struct {
+	ID string
+	// In are the states in which it is tried, in the order of the document.
+	In []string
+	// Action and Name are globs; a Name of "" is any.
+	Action, Name string
+	// Where is the mapping of its matchers in canonical form, nil where it has none.
+	Where   jsontext.Value
+	Verdict Verdict
+	// Next is the state that follows, "" where the state stays.
+	Next string
+}
+
+// Rules returns all rules, in the order in which they are tried. What the fields
+// refer to is not the caller's to change.
+func (c *Constitution) Rules() []Rule { return slices.Clone(c.listed) }
 
 // rule is one rule, without its states.
 type rule struct {

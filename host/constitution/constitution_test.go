@@ -3,10 +3,13 @@ package constitution_test
 import (
 	"fmt"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/go-json-experiment/json/jsontext"
 
 	"carl.camp/carl/host/constitution"
 	"carl.camp/carl/host/fault"
@@ -99,6 +102,27 @@ func TestWhatAConstitutionSays(t *testing.T) {
 	}
 	if parse(t, document()).Digest() != c.Digest() || parse(t, document(`{"id":"x","action":"x","verdict":"deny"}`)).Digest() == c.Digest() {
 		t.Error("digests do not tell documents apart")
+	}
+}
+
+func TestRules(t *testing.T) {
+	c := parse(t, document(
+		`{"id": "r", "in": ["b", "a"], "action": "read.*", "name": "*.md", "where": {"n": {"min": 10e-1}, "b": true}, "verdict": "escalate"}`,
+		`{"id": "s", "action": "*", "verdict": "deny", "next": "b"}`,
+	))
+	want := []constitution.Rule{
+		{ID: "to-b", In: []string{"a"}, Action: "go.b", Verdict: "allow", Next: "b"},
+		{ID: "to-a", In: []string{"b"}, Action: "go.a", Verdict: "allow", Next: "a"},
+		{ID: "r", In: []string{"a", "b"}, Action: "read.*", Name: "*.md", Where: jsontext.Value(`{"b":true,"n":{"min":1}}`), Verdict: "escalate"},
+		{ID: "s", In: []string{"a", "b"}, Action: "*", Verdict: "deny", Next: "b"},
+	}
+	got := c.Rules()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	got[0].ID = "changed"
+	if c.Rules()[0].ID != "to-b" {
+		t.Error("the caller's list is the constitution's own")
 	}
 }
 

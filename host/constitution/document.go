@@ -78,10 +78,12 @@ func (r *document) read(n *node) *Constitution {
 	m := r.object(n, 5, "name", "version", "initial", "states", "rules")
 	c := &Constitution{rules: make(map[string][]*rule)}
 	states := r.entries(m["states"], '[', 1, maxStates)
+	var order []string
 	for _, s := range states {
 		name := r.word(s)
 		if _, twice := r.states[name]; !twice {
 			r.states[name], c.rules[name] = len(r.states), nil
+			order = append(order, name)
 		} else if name != "" {
 			r.refuse(s, "this state stands here a second time")
 		}
@@ -99,11 +101,17 @@ func (r *document) read(n *node) *Constitution {
 		l.in, l.next = r.in(m["in"]), r.state(m["next"])
 		astray = astray || len(r.found) > before
 		r.rule(l.rule, m)
-		for name, i := range r.states {
-			if l.in.has(i) {
+		listed := Rule{ID: l.id, Action: l.action, Name: l.name, Verdict: l.verdict, Next: l.next}
+		for _, name := range order {
+			if l.in.has(r.states[name]) {
 				c.rules[name] = append(c.rules[name], l.rule)
+				listed.In = append(listed.In, name)
 			}
 		}
+		if where := m["where"]; where != nil {
+			listed.Where = canonical(where.raw)
+		}
+		c.listed = append(c.listed, listed)
 		if len(r.found) == before {
 			right = append(right, l)
 		}
@@ -140,13 +148,16 @@ func (r *document) rule(l *rule, m map[string]*node) {
 	}
 	r.ids[l.id] = true
 	l.action, l.name = r.glob(m["action"]), r.glob(m["name"])
+	if len(l.action)-strings.Count(l.action, "*") > maxKind {
+		r.refuse(m["action"], "nothing can match this: the kind of an action has at most %d bytes", maxKind)
+	}
 	l.verdict = Verdict(r.text(m["verdict"], maxText))
 	if !slices.Contains([]Verdict{Allow, Deny, Escalate, ""}, l.verdict) {
 		r.refuse(m["verdict"], "want allow, deny or escalate, and found %.48q", l.verdict)
 	}
 	for _, c := range r.entries(m["where"], '{', 1, maxMatchers) {
 		if c.token == "" || len(c.token) > maxText {
-			r.refuse(c, "the name of an attribute is empty, or longer than %d bytes", maxText)
+			r.refuseName(c, "the name of an attribute is empty, or longer than %d bytes", maxText)
 		}
 		before := len(r.found)
 		matcher := r.matcher(c)

@@ -144,6 +144,10 @@ func TestDocument(t *testing.T) {
 			`/rules/2/action: ']' is not allowed: a glob has * for any run of characters and ? for one, and nothing else
 /rules/2/name: '}' is not allowed: a glob has * for any run of characters and ? for one, and nothing else`},
 		{document(`{"id": "r", "action": "` + long + `", "name": "` + long[1:] + `", "verdict": "allow"}`), `/rules/2/action: longer than 1024 bytes`},
+		{document(`{"id": "r", "action": "`+long[:256]+`", "verdict": "allow"}`, `{"id": "s", "action": "*`+long[:255]+`?**", "verdict": "deny"}`), ok},
+		{document(`{"id": "r", "action": "`+long[:257]+`", "verdict": "allow"}`, `{"id": "s", "action": "*`+long[:256]+`?**", "verdict": "deny"}`),
+			`/rules/2/action: nothing can match this: the kind of an action has at most 256 bytes
+/rules/3/action: nothing can match this: the kind of an action has at most 256 bytes`},
 
 		// Matchers.
 		{where(`{}`), `/rules/2/where: a mapping without entries: leave it out, or fill it`},
@@ -198,6 +202,19 @@ func TestDocument(t *testing.T) {
 		if got != c.want {
 			t.Errorf("%.300s\ngot:\n%s\nwant:\n%s", c.doc, got, c.want)
 		}
+	}
+}
+
+// TestProblemsOfNames: whoever knows where names stand is told that it is one.
+func TestProblemsOfNames(t *testing.T) {
+	_, problems := constitution.Parse([]byte(document(`{"id": "", "action": "x", "verdict": "allow", "nmae": 1, "where": {"": 1, "v": {"regexp": "x"}, "w": {}}}`)))
+	named := map[string]bool{}
+	for _, p := range problems {
+		named[p.Pointer] = p.Name
+	}
+	want := map[string]bool{"/rules/2/id": false, "/rules/2/nmae": true, "/rules/2/where/": true, "/rules/2/where/v/regexp": true, "/rules/2/where/w": false}
+	if !reflect.DeepEqual(named, want) {
+		t.Errorf("got %v, want %v", named, want)
 	}
 }
 

@@ -151,7 +151,7 @@ func TestWorkIsBounded(t *testing.T) {
 		if i >= 112 {
 			glob = strings.Repeat("a", 1000)
 		}
-		globs = append(globs, fmt.Sprintf(`{"id":"r%d","action":%q,"name":"n%d","verdict":"allow"}`, i, glob, i))
+		globs = append(globs, fmt.Sprintf(`{"id":"r%d","action":"x","name":%q,"where":{"w":%d},"verdict":"allow"}`, i, glob, i))
 	}
 	var values []string
 	for i := range 100 {

@@ -21,6 +21,8 @@ type Problem struct {
 	// Pointer is the JSON Pointer (RFC 6901) of the value; for a member that is
 	// missing, of the mapping that lacks it.
 	Pointer string
+	// Name says that it is the name of the member there which is wrong.
+	Name bool
 	// Message is lowercase without a full stop; input in it is quoted and short.
 	Message string
 }
@@ -37,7 +39,7 @@ type node struct {
 // twice, of at most so many bytes and levels.
 func open(data []byte, most, depth int) (*node, []Problem) {
 	if len(data) > most {
-		return nil, []Problem{{"", fmt.Sprintf("larger than %d bytes", most)}}
+		return nil, []Problem{{Message: fmt.Sprintf("larger than %d bytes", most)}}
 	}
 	d := jsontext.NewDecoder(bytes.NewBuffer(data))
 	for first := true; first || d.StackDepth() > 0; first = false {
@@ -45,15 +47,15 @@ func open(data []byte, most, depth int) (*node, []Problem) {
 		var syntax *jsontext.SyntacticError
 		switch {
 		case errors.As(err, &syntax):
-			return nil, []Problem{{string(syntax.JSONPointer), "not valid JSON: " + syntax.Err.Error()}}
+			return nil, []Problem{{Pointer: string(syntax.JSONPointer), Message: "not valid JSON: " + syntax.Err.Error()}}
 		case err != nil:
-			return nil, []Problem{{"", "not valid JSON: nothing is here"}}
+			return nil, []Problem{{Message: "not valid JSON: nothing is here"}}
 		case d.StackDepth() > depth:
-			return nil, []Problem{{string(d.StackPointer()), fmt.Sprintf("nested deeper than %d levels", depth)}}
+			return nil, []Problem{{Pointer: string(d.StackPointer()), Message: fmt.Sprintf("nested deeper than %d levels", depth)}}
 		}
 	}
 	if _, err := d.ReadToken(); err != io.EOF {
-		return nil, []Problem{{"", "not valid JSON: something follows the first value"}}
+		return nil, []Problem{{Message: "not valid JSON: something follows the first value"}}
 	}
 	return &node{raw: data}, nil
 }
@@ -96,11 +98,17 @@ type reader struct{ found []found }
 
 type found struct {
 	at      *node
+	name    bool
 	message string
 }
 
 func (r *reader) refuse(at *node, format string, args ...any) {
-	r.found = append(r.found, found{at, fmt.Sprintf(format, args...)})
+	r.found = append(r.found, found{at: at, message: fmt.Sprintf(format, args...)})
+}
+
+// refuseName refuses the name under which a value stands.
+func (r *reader) refuseName(at *node, format string, args ...any) {
+	r.found = append(r.found, found{at, true, fmt.Sprintf(format, args...)})
 }
 
 // problems returns the first of what is wrong, in the order of the text.
@@ -108,7 +116,7 @@ func (r *reader) problems() []Problem {
 	slices.SortStableFunc(r.found, func(a, b found) int { return cmp.Compare(a.at.offset, b.at.offset) })
 	out := make([]Problem, min(len(r.found), maxProblems))
 	for i := range out {
-		out[i] = Problem{r.found[i].at.pointer(), r.found[i].message}
+		out[i] = Problem{r.found[i].at.pointer(), r.found[i].name, r.found[i].message}
 	}
 	return out
 }
@@ -146,7 +154,7 @@ func (r *reader) object(n *node, required int, names ...string) map[string]*node
 	for _, c := range n.children() {
 		out[c.token] = c
 		if !slices.Contains(names, c.token) {
-			r.refuse(c, "unknown member %.48q; known here are %s", c.token, strings.Join(names, ", "))
+			r.refuseName(c, "unknown member %.48q; known here are %s", c.token, strings.Join(names, ", "))
 		}
 	}
 	for _, name := range names[:required] {

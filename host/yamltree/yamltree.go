@@ -120,6 +120,25 @@ func (n *Node) At(pointer string) (*Node, bool) {
 	return n, true
 }
 
+// NameAt returns the place of the name under which the value stands that a JSON
+// Pointer leads to, and the place of [Node.At] where it stands under none.
+func (n *Node) NameAt(pointer string) Pos {
+	at, found := n.At(pointer)
+	if found {
+		p := jsontext.Pointer(pointer)
+		in, _ := n.At(string(p.Parent()))
+		for _, m := range in.Members {
+			if m.Value == at {
+				return m.Pos
+			}
+		}
+	}
+	if at == nil {
+		return Pos{}
+	}
+	return at.Pos
+}
+
 // AppendJSON appends n to dst as compact JSON. Members keep their order.
 func (n *Node) AppendJSON(dst []byte) []byte {
 	switch n.Kind {

@@ -148,4 +148,20 @@ func TestAt(t *testing.T) {
 			t.Errorf("At(%q) = %v, %v; want %v, %v", c.pointer, n.Pos, found, c.at, c.found)
 		}
 	}
+	for pointer, want := range map[string]yamltree.Pos{
+		"":            {Line: 1, Column: 1},
+		"/a":          {Line: 1, Column: 1},
+		"/a/0":        {Line: 2, Column: 5},
+		"/a/1/b~1c":   {Line: 3, Column: 6},
+		"/a/1/d~0":    {Line: 3, Column: 14},
+		"/a/1/absent": {Line: 3, Column: 5},
+		"no pointer":  {Line: 1, Column: 1},
+	} {
+		if got := root.NameAt(pointer); got != want {
+			t.Errorf("NameAt(%q) = %v, want %v", pointer, got, want)
+		}
+	}
+	if got := (*yamltree.Node)(nil).NameAt("/a"); got != (yamltree.Pos{}) {
+		t.Errorf("nowhere is %v", got)
+	}
 }
