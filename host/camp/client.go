@@ -53,8 +53,8 @@ type ClientOptions struct {
 	Version string
 }
 
-// Client asks the platform for what carl itself needs of it. What plugins send
-// there is not its business.
+// Client asks the platform for what carl itself needs of it, and starts and
+// follows training runs there. What plugins send there is not its business.
 //
 // The bearer token goes to the platform's own origin (scheme, host and port)
 // and to no other: a redirect that leads elsewhere is not followed. Plain http
@@ -71,6 +71,7 @@ type Client struct {
 	agent     string
 	offline   bool
 	timeout   time.Duration // callTimeout; tests shorten it
+	idle      time.Duration // idleTimeout; tests shorten it
 	transport *http.Transport
 }
 
@@ -113,6 +114,7 @@ func newClient(o ClientOptions, resolver *net.Resolver) (*Client, error) {
 		agent:     agent,
 		offline:   o.Offline,
 		timeout:   callTimeout,
+		idle:      idleTimeout,
 		transport: transport,
 	}, nil
 }
@@ -194,8 +196,28 @@ func (c *Client) get(ctx context.Context, path, bearer string) ([]byte, error) {
 // hop sends one request, and returns the body of a 200 or where a redirect
 // leads. An error that is no *[fault.Error] is the network's.
 func (c *Client) hop(ctx context.Context, path string, at *url.URL, bearer string) ([]byte, *url.URL, error) {
+	resp, err := c.send(path, c.request(ctx, http.MethodGet, at, bearer))
+	if err != nil {
+		return nil, nil, err
+	}
+	// What is left of a body is not read: the connection goes instead.
+	defer resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusOK:
+		body, err := c.body(path, resp, maxAnswer)
+		return body, nil, err
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
+		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+		next, err := c.target(path, at, resp.Header.Get("Location"))
+		return nil, next, err
+	}
+	return nil, nil, c.refusal(path, resp, bearer)
+}
+
+// request makes a request without a body.
+func (c *Client) request(ctx context.Context, method string, at *url.URL, bearer string) *http.Request {
 	req := (&http.Request{
-		Method: http.MethodGet,
+		Method: method,
 		URL:    at,
 		Header: http.Header{
 			"Accept":          {"application/json"},
@@ -206,37 +228,29 @@ func (c *Client) hop(ctx context.Context, path string, at *url.URL, bearer strin
 	if bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+bearer)
 	}
-	resp, err := c.transport.RoundTrip(req)
-	if tooManyFields(err) {
-		return nil, nil, c.malformed(path, "answered with fields of more than %d KiB", maxFields>>10)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	// What is left of a body is not read: the connection goes instead.
-	defer resp.Body.Close()
-	switch resp.StatusCode {
-	case http.StatusOK:
-		body, err := c.body(path, resp)
-		return body, nil, err
-	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther,
-		http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
-		next, err := c.target(path, at, resp.Header.Get("Location"))
-		return nil, next, err
-	}
-	return nil, nil, c.refusal(path, resp, bearer)
+	return req
 }
 
-func (c *Client) body(path string, resp *http.Response) ([]byte, error) {
+// send sends one request. An error that is no *[fault.Error] is the network's.
+func (c *Client) send(path string, req *http.Request) (*http.Response, error) {
+	resp, err := c.transport.RoundTrip(req)
+	if tooManyFields(err) {
+		return nil, c.malformed(path, "answered with fields of more than %d KiB", maxFields>>10)
+	}
+	return resp, err
+}
+
+// body reads an answer of at most limit bytes.
+func (c *Client) body(path string, resp *http.Response, limit int) ([]byte, error) {
 	if encoded(resp) {
 		return nil, c.malformed(path, "encoded its answer although that was not asked for")
 	}
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, int64(limit)+1))
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > maxAnswer {
-		return nil, c.malformed(path, "answered with more than %d KiB", maxAnswer>>10)
+	if len(text) > limit {
+		return nil, c.malformed(path, "answered with more than %d KiB", limit>>10)
 	}
 	return text, nil
 }

@@ -48,7 +48,8 @@ type faultKind struct {
 //     with an event missing, doubled or foreign, or with an unknown status,
 //     though what it does say about an event is true; of a block also with
 //     another sig or none, or with a receipt that was changed, is by another
-//     key, or is about another block.
+//     key, or is about another block; of a run or resonant also with an id that
+//     is none or another's, a state that is none, or an impossible progress.
 //
 // The error is a *[fault.Error] with code [fault.Usage].
 func ParseFaults(s string) (Faults, error) {
@@ -196,7 +197,7 @@ const endless = 16 << 20
 
 // lie turns an honest answer into one that shows that it cannot be believed.
 func lie(a answer, pick uint64) answer {
-	if a.status != 200 {
+	if a.status != 200 && a.lies == nil {
 		return notJSON()
 	}
 	if n := uint64(len(a.lies)); n > 0 {

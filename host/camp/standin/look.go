@@ -24,6 +24,9 @@ type Summary struct {
 	Types   map[string]int `json:"types"`
 	// Blocks counts the blocks of all ledgers.
 	Blocks int `json:"blocks"`
+	// Runs and Resonants count what is held of them.
+	Runs      int `json:"runs"`
+	Resonants int `json:"resonants"`
 	// Duplicates counts events that came again with the same body.
 	Duplicates int `json:"duplicates"`
 	// Conflicts counts events that came with another body under a known id.
@@ -92,6 +95,7 @@ func (c *counts) verdicts(list []verdict) {
 func (s *Server) Summary() Summary {
 	total, types := s.signals.types()
 	tier, tokens := s.issuer.summary()
+	runs, resonants := s.runs.count()
 	paths := camp.DefaultPaths()
 	c := s.counts
 	c.mu.Lock()
@@ -101,6 +105,8 @@ func (s *Server) Summary() Summary {
 		Signals:      total,
 		Types:        types,
 		Blocks:       s.ledgers.count(),
+		Runs:         runs,
+		Resonants:    resonants,
 		Duplicates:   c.seen[duplicate],
 		Conflicts:    c.seen[conflict],
 		Rejected:     c.seen[rejected],

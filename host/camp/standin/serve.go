@@ -25,13 +25,17 @@ const (
 	// maxDrain is how much of a body that is refused is read, and thrown away,
 	// so that the client gets to read the refusal instead of a reset.
 	maxDrain = 64 << 20
+	// streamIdle ends a body that is read as it comes, and does not come.
+	streamIdle = time.Minute
 )
 
-// route is one call. A path that ends in "/*" takes one more element.
+// route is one call. An element "*" of a path stands for any one.
 type route struct {
 	method, path string
 	// open calls need no token.
 	open bool
+	// stream calls read their body themselves, as it comes.
+	stream bool
 	// own marks the stand-in's own calls, under /dev/, which never fail on purpose.
 	own   bool
 	serve func(*call) answer
@@ -46,6 +50,10 @@ func (s *Server) table() []route {
 		{method: "GET", path: paths.JWKS, open: true, serve: s.getJWKS},
 		{method: "GET", path: paths.Entitlements, serve: s.getEntitlements},
 		{method: "POST", path: paths.LedgerAppend, serve: s.postBlock},
+		{method: "POST", path: paths.Runs, serve: s.postRun},
+		{method: "GET", path: paths.Runs, serve: s.getRuns},
+		{method: "GET", path: paths.Runs + "/*", serve: s.getRun},
+		{method: "POST", path: paths.Resonants, stream: true, serve: s.postResonant},
 
 		{method: "GET", path: "/dev/summary", own: true, serve: s.getSummary},
 		{method: "GET", path: "/dev/signals", own: true, serve: s.getSignals},
@@ -54,6 +62,9 @@ func (s *Server) table() []route {
 		{method: "GET", path: "/dev/keys", own: true, serve: s.getKeys},
 		{method: "GET", path: "/dev/ledger", own: true, serve: s.getLedgers},
 		{method: "GET", path: "/dev/ledger/*", own: true, serve: s.getLedger},
+		{method: "GET", path: "/dev/runs", own: true, serve: s.getHeldRuns},
+		{method: "GET", path: "/dev/runs/*/payload", own: true, serve: s.getPayload},
+		{method: "GET", path: "/dev/resonants/*", own: true, serve: s.getResonant},
 
 		{method: "POST", path: "/dev/tier/*", own: true, serve: s.postTier},
 		{method: "POST", path: "/dev/grant/*", own: true, serve: s.postGrant},
@@ -64,6 +75,9 @@ func (s *Server) table() []route {
 		{method: "POST", path: "/dev/license", own: true, serve: s.postLicense},
 		{method: "POST", path: "/dev/ledger/conflict", own: true, serve: s.postConflict},
 		{method: "POST", path: "/dev/receipts/*", own: true, serve: s.postReceipts},
+		{method: "POST", path: "/dev/runs/speed/*", own: true, serve: s.postRunTime},
+		{method: "POST", path: "/dev/runs/*/*", own: true, serve: s.postRunChange},
+		{method: "POST", path: "/dev/runs/*/state/*", own: true, serve: s.postRunChange},
 	}
 }
 
@@ -71,8 +85,10 @@ func (s *Server) table() []route {
 type call struct {
 	*http.Request
 	body []byte
-	// rest is what "/*" stood for.
+	// rest is what "*" stood for; where it is there twice, with a slash between.
 	rest string
+	// extend gives a body that is still coming, and its answer, more time.
+	extend func()
 	// events is how many events the call carried, for the log.
 	events int
 }
@@ -129,7 +145,7 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	start := s.clock()
-	c := &call{Request: r}
+	c := &call{Request: r, extend: func() { extend(w) }}
 	a, played := s.answer(c)
 	status := a.status
 	if played == faultReset || played == faultLost {
@@ -158,7 +174,11 @@ func (s *Server) answer(c *call) (a answer, played string) {
 		discard(c.Body)
 		return unauthorized(), ""
 	}
-	if a, ok := c.readBody(); !ok {
+	if rt.stream {
+		if a, ok := c.plain(); !ok {
+			return a, ""
+		}
+	} else if a, ok := c.readBody(); !ok {
 		return a, ""
 	}
 	if rt.own {
@@ -169,6 +189,7 @@ func (s *Server) answer(c *call) (a answer, played string) {
 	case f.name == "":
 		return rt.serve(c), ""
 	case f.status != 0:
+		discard(c.Body)
 		return s.played(f.status), f.name
 	case f.name == faultReset:
 		return answer{}, f.name
@@ -207,12 +228,28 @@ func (s *Server) route(c *call) (*route, answer) {
 }
 
 func (rt *route) match(path string) (rest string, ok bool) {
-	prefix, wild := strings.CutSuffix(rt.path, "*")
-	if !wild {
-		return "", path == rt.path
+	pattern := rt.path
+	for {
+		before, after, wild := strings.Cut(pattern, "*")
+		if !wild {
+			return rest, path == pattern
+		}
+		if path, ok = strings.CutPrefix(path, before); !ok {
+			return "", false
+		}
+		end := strings.IndexByte(path, '/')
+		if end < 0 {
+			end = len(path)
+		}
+		if end == 0 {
+			return "", false
+		}
+		if rest != "" {
+			rest += "/"
+		}
+		rest += path[:end]
+		pattern, path = after, path[end:]
 	}
-	rest, ok = strings.CutPrefix(path, prefix)
-	return rest, ok && rest != "" && !strings.Contains(rest, "/")
 }
 
 func (s *Server) authorized(r *http.Request) bool {
@@ -229,11 +266,19 @@ func unauthorized() answer {
 	return refuse(401, "unauthorized", "the bearer token is missing or not valid").with("Www-Authenticate", `Bearer realm="carl.camp"`)
 }
 
-// readBody reads the whole body, which may be chunked, but not encoded.
-func (c *call) readBody() (answer, bool) {
+// plain refuses a body that is encoded.
+func (c *call) plain() (answer, bool) {
 	if coding := c.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 		discard(c.Body)
 		return refuse(415, "unsupported_encoding", "the body must not be encoded").with("Accept-Encoding", "identity"), false
+	}
+	return answer{}, true
+}
+
+// readBody reads the whole body, which may be chunked, but not encoded.
+func (c *call) readBody() (answer, bool) {
+	if a, ok := c.plain(); !ok {
+		return a, false
 	}
 	body, err := io.ReadAll(io.LimitReader(c.Body, maxBody+1))
 	if err != nil {
@@ -248,6 +293,15 @@ func (c *call) readBody() (answer, bool) {
 }
 
 func discard(body io.Reader) { io.CopyN(io.Discard, body, maxDrain) }
+
+// extend takes the place of readTimeout and writeTimeout for a body that is
+// larger than they have time for.
+func extend(w http.ResponseWriter) {
+	rc := http.NewResponseController(w)
+	until := time.Now().Add(streamIdle)
+	rc.SetReadDeadline(until)
+	rc.SetWriteDeadline(until.Add(writeTimeout))
+}
 
 // contentType checks the media type of the body; its only parameter may be a charset of UTF-8.
 func (c *call) contentType(want string) bool {

@@ -5,8 +5,8 @@
 //
 // # What it serves
 //
-// The calls of the platform that are built (a file for each group: signals.go,
-// keys.go, entitlements.go, ledger.go), and its own under /dev/, for looking at
+// The calls of the platform (a file for each group: signals.go, keys.go,
+// entitlements.go, ledger.go, runs.go, resonants.go), and its own under /dev/, for looking at
 // what it holds (look.go):
 //
 //	GET /dev/summary          counts, by type and by what was refused
@@ -18,6 +18,9 @@
 //	GET /dev/ledger           the ledgers that blocks came of
 //	GET /dev/ledger/{id}      the blocks of one, a line each, byte for byte as they were received;
 //	                          ?after=N and ?limit=N as of signals, and at most 16 MiB
+//	GET /dev/runs             the runs held, and how they are
+//	GET /dev/runs/{id}/payload  what a run was submitted with
+//	GET /dev/resonants/{id}   size and hash of a resonant
 //
 // and for making it another platform than it was (admin.go):
 //
@@ -30,6 +33,9 @@
 //	POST /dev/license                 signs a licence; ?tier=, ?for=, ?issued=, ?install_id=
 //	POST /dev/ledger/conflict         answers the next new block as a conflict
 //	POST /dev/receipts/{on|off}       acknowledges blocks with a receipt, or without
+//	POST /dev/runs/speed/{duration}   how long the runs take that come from now on
+//	POST /dev/runs/{id}/{how}         sets a run to a state, holds or releases it: succeed, fail,
+//	                                  cancel, hold, release or state/NAME
 //
 // All calls but the key set ask for the bearer token. The same changes can be
 // made from Go: [Server.SetTier] and what follows it.
@@ -37,8 +43,9 @@
 // # What it keeps
 //
 // With a data folder, every signal is a line of signals.jsonl, and every block
-// one of ledger.jsonl (ledger_store.go), on disk before it is acknowledged; the
-// token is in the file token, and keys, tier and grants in keys.json (state.go).
+// one of ledger.jsonl (ledger_store.go), and every run, change of a run and
+// resonant one of runs.jsonl (run_store.go), on disk before it is acknowledged;
+// the bytes of resonants are in the folder resonants; the token is in the file token, and keys, tier and grants in keys.json (state.go).
 // All of them outlast the process, however it ends; what makes it fail on
 // request does not. One process at a time has the folder.
 //
@@ -146,10 +153,13 @@ type Server struct {
 	lock       *private.FileLock
 	signals    *signalStore
 	ledgers    *ledgerStore
-	issuer     *issuer
-	draws      *draws
-	counts     *counts
-	routes     []route
+	runs       *runStore
+	// maxResonant bounds a resonant, in bytes; tests have it smaller.
+	maxResonant int64
+	issuer      *issuer
+	draws       *draws
+	counts      *counts
+	routes      []route
 
 	ending chan struct{} // closed when slow answers need wait no longer
 	ended  sync.Once
@@ -165,15 +175,16 @@ type Server struct {
 // are what an attack looks like, and nobody gets them without being told.
 func New(o Options) (*Server, error) {
 	s := &Server{
-		token:      o.Token,
-		clock:      o.Clock,
-		log:        o.Log,
-		slow:       o.Slow,
-		retryAfter: o.RetryAfter,
-		anywhere:   o.Anywhere,
-		draws:      newDraws(o.Faults, o.Seed),
-		counts:     newCounts(),
-		ending:     make(chan struct{}),
+		token:       o.Token,
+		clock:       o.Clock,
+		log:         o.Log,
+		slow:        o.Slow,
+		retryAfter:  o.RetryAfter,
+		anywhere:    o.Anywhere,
+		draws:       newDraws(o.Faults, o.Seed),
+		maxResonant: maxResonant,
+		counts:      newCounts(),
+		ending:      make(chan struct{}),
 	}
 	if o.Tier != "" {
 		if err := checkTier(o.Tier); err != nil {
@@ -215,7 +226,7 @@ func (s *Server) open(o Options) error {
 		if s.token == "" {
 			s.token = newToken()
 		}
-		s.signals, s.ledgers = newSignalStore(), newLedgerStore()
+		s.signals, s.ledgers, s.runs = newSignalStore(), newLedgerStore(), newRunStore()
 		var err error
 		s.issuer, err = openIssuer("", o, s.clock)
 		return err
@@ -243,6 +254,11 @@ func (s *Server) open(o Options) error {
 	}
 	if s.ledgers, err = openLedgerStore(dir); err != nil {
 		s.signals.close()
+		return err
+	}
+	if s.runs, err = openRunStore(dir); err != nil {
+		s.signals.close()
+		s.ledgers.close()
 	}
 	return err
 }
@@ -342,7 +358,7 @@ func (s *Server) Close() error {
 }
 
 func (s *Server) closeStore() error {
-	err := errors.Join(s.signals.close(), s.ledgers.close())
+	err := errors.Join(s.signals.close(), s.ledgers.close(), s.runs.close())
 	s.issuer.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -49,25 +49,33 @@ func findToken(body []byte, own string) string {
 		if token.Kind() != '"' {
 			continue
 		}
-		s := token.String()
-		if strings.Contains(s, own) {
-			return "the bearer token of the request"
-		}
-		if strings.Contains(s, "PRIVATE KEY-----") && strings.Contains(s, "-----BEGIN ") {
-			return "a private key"
-		}
-		if hasJWT(s) {
-			return "JWT"
-		}
-		for i := range shapes {
-			if shapes[i].in(s) {
-				return shapes[i].kind
-			}
+		if kind := tokenIn(token.String(), own, false); kind != "" {
+			return kind
 		}
 	}
 }
 
-func (sh *shape) in(s string) bool {
+// tokenIn says which kind of credential is in s, or "". One that is not looked
+// for anywhere is not at the end of a word.
+func tokenIn(s, own string, anywhere bool) string {
+	if strings.Contains(s, own) {
+		return "the bearer token of the request"
+	}
+	if strings.Contains(s, "PRIVATE KEY-----") && strings.Contains(s, "-----BEGIN ") {
+		return "a private key"
+	}
+	if hasJWT(s) {
+		return "JWT"
+	}
+	for i := range shapes {
+		if shapes[i].in(s, anywhere) {
+			return shapes[i].kind
+		}
+	}
+	return ""
+}
+
+func (sh *shape) in(s string, anywhere bool) bool {
 	for at := 0; ; {
 		i := strings.Index(s[at:], sh.head)
 		if i < 0 {
@@ -75,7 +83,7 @@ func (sh *shape) in(s string) bool {
 		}
 		start := at + i
 		at = start + len(sh.head)
-		if start > 0 && isAlnum(s[start-1]) {
+		if !anywhere && start > 0 && isAlnum(s[start-1]) {
 			continue // the end of a word, as in task-
 		}
 		n, digits := 0, 0
