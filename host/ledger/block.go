@@ -261,7 +261,10 @@ func (b *Block) appendUnsigned(dst []byte, bothSign bool) []byte {
 
 // sigMember is how the signature stands in a line: behind seq, ahead of size,
 // state, to, tree or ts, one of which every block has.
-var sigMember = []byte(`,"sig":"`)
+var (
+	seqMember = []byte(`,"seq":`)
+	sigMember = []byte(`,"sig":"`)
+)
 
 const sigLength = len(`,"sig":"`) + 2*ed25519.SignatureSize + len(`"`)
 
@@ -278,7 +281,7 @@ func insertSig(dst, unsigned []byte, sig []byte) []byte {
 // member seq. The members behind that hold no text of others but the names of
 // states, in which a quote is escaped, so that the last match is the member.
 func sigPlace(unsigned []byte) int {
-	at := bytes.LastIndex(unsigned, []byte(`,"seq":`)) + len(`,"seq":`)
+	at := bytes.LastIndex(unsigned, seqMember) + len(seqMember)
 	for at < len(unsigned) && unsigned[at] >= '0' && unsigned[at] <= '9' {
 		at++
 	}

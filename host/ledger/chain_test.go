@@ -202,7 +202,7 @@ func (f *forged) make(t testing.TB) *made {
 		tl.push(b, hash)
 		tl.seg = uint64(len(m.names))
 		if tl.edge.size == f.covered {
-			m.image[headName], m.image[edgeName] = string(formatHead(f.id, &tl.edge, key)), string(formatEdge(&tl.edge))
+			m.image[headName], m.image[edgeName] = string(formatHead(f.id, &tl.edge, key)), string(formatEdge(&tl.prior))
 		}
 		key = next
 		return string(line) + "\n"
@@ -235,7 +235,7 @@ func (f *forged) make(t testing.TB) *made {
 		m.names, m.first = m.names[gone:], firsts[gone]
 	}
 	if f.covered == 0 {
-		m.image[headName], m.image[edgeName] = string(formatHead(f.id, &tl.edge, key)), string(formatEdge(&tl.edge))
+		m.image[headName], m.image[edgeName] = string(formatHead(f.id, &tl.edge, key)), string(formatEdge(&tl.prior))
 	}
 	file, err := private.FormatJSON(&keyFile{V: 1, Seed: base64.RawURLEncoding.EncodeToString(key.Seed()), MadeAt: noon, Previous: previous})
 	if err != nil {

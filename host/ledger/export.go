@@ -48,6 +48,10 @@ the right one: ` + "`carl ledger key`" + ` prints it on the machine that signs.
 // The error is carl.ledger.not_found where there is no block, and that of
 // [Ledger.Verify] where the ledger is not whole; nothing is written then.
 func (l *Ledger) Export(ctx context.Context, dir string, progress func(done, total int64)) (*Report, error) {
+	attested, err := l.receipts()
+	if err != nil {
+		return nil, err
+	}
 	v, err := l.view()
 	if err != nil {
 		return nil, err
@@ -56,7 +60,7 @@ func (l *Ledger) Export(ctx context.Context, dir string, progress func(done, tot
 	if len(v.files) == 0 || v.head == nil {
 		return nil, fault.New(fault.LedgerNotFound, "ledger: there is nothing to export yet").WithKept("nothing was written")
 	}
-	w := &walk{view: v, report: &Report{}, progress: progress, total: v.bytes()}
+	w := &walk{view: v, receipts: attested, report: &Report{}, progress: progress, total: v.bytes()}
 	if err := l.verify(ctx, w, nil); err != nil {
 		return nil, err
 	}
@@ -70,7 +74,7 @@ func (l *Ledger) Export(ctx context.Context, dir string, progress func(done, tot
 	}
 	files := map[string][]byte{
 		filepath.Base(l.paths.head()): v.head.signed,
-		"keys.txt":                    v.keys.list(w.tail.ledgerID),
+		"keys.txt":                    v.keys.list(&w.tail),
 		"README.md":                   []byte(exportReadme),
 	}
 	if len(receipts) > 0 {
@@ -95,13 +99,18 @@ func (l *Ledger) Export(ctx context.Context, dir string, progress func(done, tot
 	return w.report, nil
 }
 
-// list is the public keys, the oldest first, a verifier key a line.
-func (k *keys) list(ledgerID string) []byte {
+// list is the public keys that signed up to the tail, the oldest first, a verifier
+// key a line.
+func (k *keys) list(t *tail) []byte {
 	var b strings.Builder
 	for _, x := range k.file.Previous {
 		raw, _ := base64.RawURLEncoding.DecodeString(x) // loadKeys has read it
-		b.WriteString(VerifierKey(ledgerID, raw) + "\n")
+		b.WriteString(VerifierKey(t.ledgerID, raw) + "\n")
 	}
-	b.WriteString(VerifierKey(ledgerID, k.private.Public().(ed25519.PublicKey)) + "\n")
+	b.WriteString(VerifierKey(t.ledgerID, k.private.Public().(ed25519.PublicKey)) + "\n")
+	if t.signer != k.id {
+		// A rotation whose block is there, and which the next append ends.
+		b.WriteString(VerifierKey(t.ledgerID, k.public[t.signer]) + "\n")
+	}
 	return []byte(b.String())
 }

@@ -119,15 +119,16 @@ func (l *Ledger) readHead(k *keys) (*head, error) {
 	return h, nil
 }
 
-// writeHead replaces the head. Its folder is not flushed: after a power cut an
-// older head is legal, since blocks beyond it are accepted.
-func (l *Ledger) writeHead(ledgerID string, e *edge, key ed25519.PrivateKey) error {
-	if err := l.replace(l.paths.head(), formatHead(ledgerID, e, key), true); err != nil {
+// writeHead replaces the head by one of all blocks. Its folder is not flushed: after
+// a power cut an older head is legal, since blocks beyond it are accepted.
+func (l *Ledger) writeHead(t *tail, key ed25519.PrivateKey) error {
+	if err := l.replace(l.paths.head(), formatHead(t.ledgerID, &t.edge, key), true); err != nil {
 		return err
 	}
-	// The edge is a cache, believed only if it folds to the head's root: it need
-	// not be durable, and it is no error if it cannot be written.
-	l.replace(l.paths.edge(), formatEdge(e), false)
+	// The edge is a cache, believed only if with the last block it folds to the
+	// head's root: it need not be durable, and it is no error if it cannot be
+	// written.
+	l.replace(l.paths.edge(), formatEdge(&t.prior), false)
 	return nil
 }
 
@@ -169,21 +170,17 @@ func formatEdge(e *edge) []byte {
 	return data
 }
 
-// readEdge returns the cached edge, if it is that of the head.
-func (l *Ledger) readEdge(h *head) (edge, bool) {
+// readEdge returns the cached edge, which is to be held against the head.
+func (l *Ledger) readEdge() (e edge, ok bool) {
 	data, err := private.ReadFileOn(l.fs, l.paths.edge(), 8+64*tlog.HashSize)
 	if err != nil || len(data) < 8 || len(data)%tlog.HashSize != 8 {
 		return edge{}, false
 	}
-	e := edge{size: binary.BigEndian.Uint64(data)}
+	e.size = binary.BigEndian.Uint64(data)
 	for rest := data[8:]; len(rest) > 0; rest = rest[tlog.HashSize:] {
 		e.hashes = append(e.hashes, Hash(rest[:tlog.HashSize]))
 	}
-	root := Hash{}
-	if e.fits() && e.size > 0 {
-		root = e.root()
-	}
-	return e, e.fits() && e.size == h.size && bytes.Equal(root[:], h.root[:])
+	return e, e.fits()
 }
 
 // Size is how many blocks the checkpoint covers; 0 where there is none, or none

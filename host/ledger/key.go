@@ -51,6 +51,12 @@ func keyID(public ed25519.PublicKey) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
+// signs reports whether a key is the one that signs, or the next one of a rotation
+// under way.
+func (k *keys) signs(id string) bool {
+	return id == k.id || k.next != nil && id == keyID(k.next.Public().(ed25519.PublicKey))
+}
+
 // loadKeys reads the key file; nil where there is none.
 func (l *Ledger) loadKeys() (*keys, error) {
 	data, err := private.ReadFileOn(l.fs, l.paths.Key, maxKeyFile)
@@ -166,6 +172,9 @@ func (l *Ledger) RotateKey(ctx context.Context) (*Block, error) {
 	}
 	if err := l.verifyLocked(ctx); err != nil {
 		return nil, err
+	}
+	if len(t.keys.file.Previous) >= maxKeysEver {
+		return nil, fault.New(fault.LedgerFailed, "ledger: it has had %d keys, and can have no more", maxKeysEver+1).WithKept("the key stays")
 	}
 	if t.keys.next == nil {
 		file := t.keys.file

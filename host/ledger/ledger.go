@@ -129,6 +129,7 @@ func (p Paths) active() string { return p.Base + ".jsonl" }
 func (p Paths) head() string   { return p.Base + ".head" }
 func (p Paths) edge() string   { return p.Base + ".edge" }
 func (p Paths) lock() string   { return p.Base + ".lock" }
+func (p Paths) owed() string   { return p.Base + ".recovering" }
 
 // Options say where a ledger is, and how it is kept.
 type Options struct {
@@ -163,9 +164,10 @@ type Ledger struct {
 
 	receiptsMu sync.Mutex // held while receipts are appended
 
-	// tail is what the last commit of this process left, lines the space that its
-	// blocks were written from. The leader has both.
-	tail  *tail
+	writing sync.Mutex // held with the lock file by who writes
+	// tail is what the last commit of this process left; guarded by writing.
+	tail *tail
+	// lines is the space that its blocks were written from; guarded by writing.
 	lines []byte
 }
 
@@ -220,18 +222,28 @@ type request struct {
 	turn chan bool
 }
 
-// entry calls decide.
-func (r *request) entry(s State) (e Entry, err error) {
+// entry calls decide, and checks what it decided. Where it panics, or ends its
+// goroutine, it is the request that fails.
+func (r *request) entry(t *tail) (e Entry, err error) {
 	ended := false
-	defer func() {
-		if !ended {
-			r.panic, err = recover(), errors.New("ledger: deciding panicked")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if !ended {
+				r.panic, err = recover(), errDeciding
+			}
+		}()
+		if e, err = r.decide(t.state()); err == nil {
+			err = t.check(e)
 		}
+		ended = true
 	}()
-	e, err = r.decide(s)
-	ended = true
+	<-done
 	return e, err
 }
+
+var errDeciding = errors.New("ledger: deciding did not come to its end")
 
 // answer returns what became of a request.
 func (r *request) answer() (*Block, error) {
@@ -310,6 +322,12 @@ func (l *Ledger) commit(batch []*request) {
 			t.close()
 		}
 	}()
+	if t.owed != nil {
+		if _, err := l.recordRecovery(t); err != nil {
+			fail(err)
+			return
+		}
+	}
 	lines := l.lines[:0]
 	defer func() {
 		if cap(lines) <= maxKept {
@@ -317,10 +335,7 @@ func (l *Ledger) commit(batch []*request) {
 		}
 	}()
 	for i, r := range batch {
-		entry, err := r.entry(t.state())
-		if err == nil {
-			err = t.check(entry)
-		}
+		entry, err := r.entry(t)
 		if err != nil {
 			r.err = err
 			continue
@@ -373,7 +388,7 @@ func (l *Ledger) flush(t *tail, lines *[]byte) error {
 	}
 	t.bytes += int64(len(*lines))
 	*lines = (*lines)[:0]
-	if err := l.writeHead(t.ledgerID, &t.edge, t.keys.private); err != nil {
+	if err := l.writeHead(t, t.keys.private); err != nil {
 		return unsure(failed("write", l.paths.head(), err))
 	}
 	t.headSize = t.edge.size
@@ -424,7 +439,26 @@ func isDigest(s string) bool {
 	return lowerHex([]byte(s), raw[:])
 }
 
-func (l *Ledger) takeLock() (*private.FileLock, error) { return l.lockWith(private.LockOn) }
+// takeLock takes the lock of who writes, for this goroutine and this process.
+func (l *Ledger) takeLock() (*held, error) {
+	l.writing.Lock()
+	lock, err := l.lockWith(private.LockOn)
+	if err != nil {
+		l.writing.Unlock()
+		return nil, err
+	}
+	return &held{l, lock}, nil
+}
+
+type held struct {
+	l    *Ledger
+	lock *private.FileLock
+}
+
+func (h *held) Unlock() {
+	h.lock.Unlock()
+	h.l.writing.Unlock()
+}
 
 func (l *Ledger) lockWith(take func(context.Context, private.FS, string) (*private.FileLock, error)) (*private.FileLock, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
@@ -444,6 +478,9 @@ func newLedgerID() string {
 }
 
 func failed(verb, path string, err error) error {
+	if errors.Is(err, errTooLong) {
+		return tampered("%s: %w", path, err)
+	}
 	return fault.New(fault.LedgerFailed, "ledger: cannot %s %s: %w", verb, path, err).WithKept("nothing was recorded")
 }
 

@@ -91,7 +91,7 @@ func (r *Reader) seek() (uint64, error) {
 		r.lines, r.next = b, n
 		return r.next, nil
 	}
-	for _, f := range r.files {
+	for i, f := range r.files {
 		data, err := readAll(f.file)
 		if err != nil {
 			return 0, failed("read", f.path, err)
@@ -102,9 +102,15 @@ func (r *Reader) seek() (uint64, error) {
 			return 0, err
 		}
 		if opener.Seq > r.next {
+			if i > 0 {
+				break // a file is missing
+			}
 			r.next = opener.Seq
 		}
 		if b := firstFrom(data, r.next); b != nil {
+			if n, _ := seqOf(firstLine(b)); n != r.next {
+				break
+			}
 			r.lines = b
 			return r.next, nil
 		}
@@ -113,7 +119,7 @@ func (r *Reader) seek() (uint64, error) {
 }
 
 // firstFrom returns the lines from the first whose number is at least seq, nil
-// where there is none. Numbers in a file have no gaps but in the pending file.
+// where there is none.
 func firstFrom(data []byte, seq uint64) []byte {
 	for len(data) > 0 {
 		line, rest, ended := bytes.Cut(data, []byte("\n"))
@@ -130,11 +136,11 @@ func firstFrom(data []byte, seq uint64) []byte {
 
 // seqOf reads the number of a block without reading the block.
 func seqOf(line []byte) (n uint64, ok bool) {
-	at := sigPlace(line)
-	for at > 0 && line[at-1] >= '0' && line[at-1] <= '9' {
-		at--
+	at := bytes.LastIndex(line, seqMember)
+	if at < 0 {
+		return 0, false
 	}
-	for ; at < len(line) && line[at] >= '0' && line[at] <= '9'; at++ {
+	for at += len(seqMember); at < len(line) && line[at] >= '0' && line[at] <= '9'; at++ {
 		n, ok = n*10+uint64(line[at]-'0'), true
 	}
 	return n, ok
@@ -196,7 +202,7 @@ func (l *Ledger) readPending() ([]byte, error) {
 
 // savePending copies to the pending file what a file that goes still holds for a
 // remote. It returns the blocks for which there was no room, or nil.
-func (l *Ledger) savePending(ledgerID string, a archive, from uint64) (*Dropped, error) {
+func (l *Ledger) savePending(t *tail, a archive, from uint64) (*Dropped, error) {
 	if a.last < from {
 		return nil, nil
 	}
@@ -209,8 +215,8 @@ func (l *Ledger) savePending(ledgerID string, a archive, from uint64) (*Dropped,
 		return nil, err
 	}
 	if len(pending) > 0 {
-		last, _, ok := parse(lastLine(pending))
-		if !ok || last.LedgerID != ledgerID {
+		last, unsigned, ok := parse(lastLine(pending))
+		if !ok || last.LedgerID != t.ledgerID || !(&scan{keys: t.keys}).signed(last, unsigned) {
 			// Another ledger's, or damaged: nobody will get it from here on.
 			if err := l.putAside(l.paths.Pending, "pending"); err != nil {
 				return nil, err

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bytes"
 	"encoding/hex"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -18,6 +19,9 @@ import (
 // maxReceipts bounds the file of receipts. Beyond it the older half goes: what
 // matters of receipts is the last ones, which a rollback contradicts.
 const maxReceipts = 10 << 20
+
+// maxNote bounds one receipt, in bytes: five short lines, and a signature.
+const maxNote = 4 << 10
 
 // Receipt is what a remote answered when it stored a block.
 type Receipt struct {
@@ -61,7 +65,10 @@ func (l *Ledger) SaveReceipts(receipts []Receipt) (refused int, err error) {
 func (l *Ledger) appendReceipts(lines []byte) error {
 	l.receiptsMu.Lock()
 	defer l.receiptsMu.Unlock()
-	f, err := l.fs.OpenFile(l.paths.Receipts, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := l.fs.OpenFile(l.paths.Receipts, os.O_RDWR, 0)
+	if notThere(err) {
+		return private.WriteFileOn(l.fs, l.paths.Receipts, lines)
+	}
 	if err != nil {
 		return failed("open", l.paths.Receipts, err)
 	}
@@ -105,7 +112,7 @@ type attested struct {
 // was kept.
 func parseReceipt(text string, verifier note.Verifier) (a attested, ok bool) {
 	body, _, found := strings.Cut(text, "\n\n")
-	if !found {
+	if !found || len(text) > maxNote {
 		return a, false
 	}
 	if verifier != nil {
@@ -168,6 +175,44 @@ func (l *Ledger) Attested() (next uint64, err error) {
 	return next, err
 }
 
+// recentReceipts is how much of the end of the receipts an append looks at.
+const recentReceipts = 64 << 10
+
+// lastAttested is one more than the last block of a ledger that the receipts at the
+// end of their file attest: those that came last.
+func (l *Ledger) lastAttested(ledgerID string) (next uint64, err error) {
+	f, err := l.fs.OpenFile(l.paths.Receipts, os.O_RDONLY, 0)
+	if notThere(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, failed("open", l.paths.Receipts, err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return 0, failed("read", l.paths.Receipts, err)
+	}
+	from := max(0, info.Size()-recentReceipts)
+	data := make([]byte, info.Size()-from)
+	if _, err := f.ReadAt(data, from); err != nil && err != io.EOF {
+		return 0, failed("read", l.paths.Receipts, err)
+	}
+	if from > 0 {
+		data = data[bytes.IndexByte(data, '\n')+1:]
+	}
+	verifier, err := l.receiptVerifier()
+	if err != nil {
+		return 0, err
+	}
+	eachReceipt(data, verifier, func(_ []byte, a attested) {
+		if a.ledgerID == ledgerID {
+			next = max(next, a.seq+1)
+		}
+	})
+	return next, nil
+}
+
 // attestations are the lines of the receipts that verify under a key, which must
 // be known for that.
 func (l *Ledger) attestations(ledgerID string) (lines []byte, err error) {
@@ -195,6 +240,11 @@ func (l *Ledger) eachReceipt(f func(line []byte, a attested)) error {
 	if err != nil {
 		return err
 	}
+	eachReceipt(data, verifier, f)
+	return nil
+}
+
+func eachReceipt(data []byte, verifier note.Verifier, f func(line []byte, a attested)) {
 	for line := range bytes.Lines(data) {
 		var r Receipt
 		if json.Unmarshal(line, &r) != nil {
@@ -204,5 +254,4 @@ func (l *Ledger) eachReceipt(f func(line []byte, a attested)) error {
 			f(line, a)
 		}
 	}
-	return nil
 }

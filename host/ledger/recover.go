@@ -3,9 +3,10 @@ package ledger
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"path/filepath"
+	"strings"
+	"unicode/utf8"
 
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/private"
@@ -39,34 +40,101 @@ type Recovered struct {
 // The error is carl.ledger.not_found where nothing is wrong, and
 // carl.ledger.key_invalid where the key is, and not the blocks.
 func (l *Ledger) Recover(ctx context.Context) (*Recovered, error) {
-	r, err := l.setAside(ctx)
-	if err != nil {
-		return nil, err
-	}
-	r.Block, err = l.Append(func(State) (Entry, error) { return &Recovery{Reason: r.Reason}, nil })
-	if err != nil {
-		return nil, fault.New(fault.LedgerFailed, "ledger: the recovery could not be recorded: %w", err).
-			WithKept("what was not whole is in %s", r.Aside)
-	}
-	return r, nil
-}
-
-// setAside moves away what is not whole.
-func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 	lock, err := l.takeLock()
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Unlock()
+	l.tail = nil
+	r, err := l.setAside(ctx)
+	if fault.CodeOf(err) == fault.LedgerNotFound {
+		// A recovery that ended before it was recorded.
+		if owed, oerr := l.owed(); oerr == nil && owed != nil {
+			r, err = &Recovered{Reason: owed.Reason, Kept: owed.Kept, Aside: owed.Aside}, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	t, err := l.load()
+	if err == nil {
+		defer t.close()
+		r.Block, err = l.recordRecovery(t)
+	}
+	if err != nil {
+		return nil, fault.New(fault.LedgerFailed, "ledger: the recovery could not be recorded: %w", err).
+			WithKept("what was not whole is in %s; the next block records it", r.Aside)
+	}
+	return r, nil
+}
+
+// owed is what a recovery writes, durably, before it moves anything: from then on
+// the ledger does not go on without a block that says so.
+type owed struct {
+	V      int    `json:"v"`
+	Reason string `json:"reason"`
+	Kept   uint64 `json:"kept"`
+	Aside  string `json:"aside"`
+}
+
+// maxOwed bounds that file, in bytes.
+const maxOwed = 64 << 10
+
+func (l *Ledger) owed() (*owed, error) {
+	data, err := private.ReadFileOn(l.fs, l.paths.owed(), maxOwed)
+	if notThere(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	o := new(owed)
+	if err := private.ParseJSON(data, o); err != nil || len(o.Reason) > maxReason || !utf8.ValidString(o.Reason) {
+		o = &owed{Reason: "something was not whole"}
+	}
+	return o, nil
+}
+
+// recordRecovery appends the block of a recovery. Where closed files are gone that
+// the open one knows of, it begins another first, which says what is kept.
+func (l *Ledger) recordRecovery(t *tail) (*Block, error) {
+	archives, err := l.archives()
+	if err != nil {
+		return nil, err
+	}
+	first := t.opener
+	if len(archives) > 0 {
+		first = min(first, archives[0].first)
+	}
+	if t.empty() || first > t.pruned {
+		if err := l.openSegment(t); err != nil {
+			return nil, err
+		}
+	}
+	b, line, hash := t.next(&Recovery{Reason: t.owed.Reason}, l.now())
+	t.push(b, hash)
+	line = append(line, '\n')
+	if err := l.flush(t, &line); err != nil {
+		return nil, err
+	}
+	if err := l.fs.Remove(l.paths.owed()); err != nil && !notThere(err) {
+		return nil, failed("remove", l.paths.owed(), err)
+	}
+	t.owed = nil
+	return b, nil
+}
+
+// setAside moves away what is not whole, under the lock.
+func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
+	receipts, err := l.receipts()
+	if err != nil {
+		return nil, err
+	}
 	v, err := l.openFiles()
 	if err != nil {
 		return nil, err
 	}
 	defer v.close()
-	receipts, err := l.receipts()
-	if err != nil {
-		return nil, err
-	}
 	w := &walk{view: v, receipts: receipts, report: &Report{}}
 	wrong := l.verify(ctx, w, nil)
 	if wrong == nil {
@@ -85,23 +153,27 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 			WithKept("nothing was changed").
 			WithHint("restore %s from a copy; where none is left, move the files of the ledger away by hand, and another one begins", l.paths.Key)
 	}
-	reason := e.Message[:min(len(e.Message), maxReason)]
-	if k := v.keys; w.index == 0 && w.good == 0 {
+	reason := strings.ToValidUTF8(e.Message[:min(len(e.Message), maxReason)], "")
+	if w.index == 0 && w.good == 0 {
 		w.forget() // it was only called a file of so many blocks
-	} else if k == nil || w.keyID != k.id && (k.next == nil || w.keyID != keyID(k.next.Public().(ed25519.PublicKey))) {
+	} else if !v.keys.signs(w.tail.signer) {
 		// With the rotation to the key that is here the way to it was lost, and the
 		// key that the last whole block calls for is gone: nothing can follow.
-		reason += "; the key that could go on behind what is whole was rotated away"
+		const gone = "; the key that could go on behind what is whole was rotated away"
+		reason = strings.ToValidUTF8(reason[:min(len(reason), maxReason-len(gone))], "") + gone
 		w.forget()
 	}
 	aside, err := l.aside("damaged", "")
 	if err != nil {
 		return nil, err
 	}
-	r := &Recovered{
-		Reason: reason,
-		Kept:   w.tail.edge.size,
-		Aside:  aside,
+	r := &Recovered{Reason: reason, Kept: w.tail.edge.size, Aside: aside}
+	data, err := private.FormatJSON(&owed{V: 1, Reason: reason, Kept: r.Kept, Aside: aside})
+	if err == nil {
+		err = private.WriteFileOn(l.fs, l.paths.owed(), data)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if w.pendingWrong && wrong != v.headErr {
 		return r, l.movePending(w.pending, r.Aside)
@@ -135,7 +207,7 @@ func (l *Ledger) foreign(v *view, w *walk) bool {
 	}
 	known := func(id string) bool { _, ok := v.keys.public[id]; return ok }
 	if w.index > 0 || w.good > 0 {
-		return !known(w.keyID)
+		return !known(w.tail.signer)
 	}
 	data, err := readAll(v.files[0].file)
 	if err != nil {
@@ -176,6 +248,11 @@ func (l *Ledger) moveAside(v *view, w *walk, aside string) error {
 	for _, f := range v.files[from:] {
 		paths = append(paths, f.path)
 	}
+	for _, a := range v.others {
+		if a.later(w.opener, w.tail.edge.size) {
+			paths = append(paths, a.path)
+		}
+	}
 	if w.tail.edge.size == 0 {
 		// Nothing that waits for a remote is another ledger's; else it comes from
 		// before what is whole.
@@ -202,7 +279,7 @@ func (l *Ledger) moveAside(v *view, w *walk, aside string) error {
 		}
 	}
 	if w.tail.edge.size > 0 {
-		if err := l.writeHead(w.tail.ledgerID, &w.tail.edge, v.keys.private); err != nil {
+		if err := l.writeHead(&w.tail, v.keys.private); err != nil {
 			return failed("write", l.paths.head(), err)
 		}
 	}

@@ -22,61 +22,90 @@ func (r *scan) opener(data []byte) (*Block, error) {
 	return nil, tampered("the first block of %s is not one", r.path)
 }
 
-// covered looks in the end of a file, from a place on, for the last block that e
-// covers, goes back to the last that says which constitution and which state
-// hold, and sets the tail by them. It returns where the block after it begins.
-func (r *scan) covered(t *tail, data []byte, from int64, h *head, e edge) (at int, ok bool) {
-	was := *t
-	defer func() {
-		if !ok {
-			*t = was
+func (r *scan) signed(b *Block, unsigned []byte) bool {
+	key, ok := r.keys.public[b.KeyID]
+	return ok && verified(unsigned, b.Sig[:], key)
+}
+
+// rebuild goes over the lines of a file, which begins behind e, up to the last that
+// a checkpoint of size blocks covers. It returns the edge before that one, and where
+// its line begins.
+func rebuild(e edge, data []byte, size uint64) (prior edge, at int, ok bool) {
+	for e.size+1 < size {
+		line, _, ended := bytes.Cut(data[at:], []byte("\n"))
+		hash, isLeaf := leaf(line)
+		if !ended || !isLeaf {
+			return edge{}, 0, false
 		}
-	}()
-	t.adopted = false
-	var before Hash // of the block that comes next
-	var constitution, stateName *string
-	end := bytes.LastIndexByte(data, '\n') + 1
-	for end > 0 {
-		begin := bytes.LastIndexByte(data[:end-1], '\n') + 1
-		b, unsigned, good := parse(data[begin : end-1])
-		next := end
-		end = begin
-		if !good || b.Seq >= e.size {
-			if at != 0 {
-				return 0, false
-			}
-			continue // beyond the head, or torn
-		}
-		hash := hashBlock(unsigned, b.Sig[:])
-		if at == 0 {
-			if b.Seq+1 != e.size || !r.signed(b, unsigned) || b.LedgerID != t.ledgerID || b.Seg != t.seg || !mayHead(b, h, r.keys) {
-				return 0, false
-			}
-			at = next
-			t.prev, t.last, t.signer = hash, b.Time, b.successor()
-		} else if hash != before {
-			return 0, false // what the chain does not vouch for says nothing
-		}
-		before = b.Prev
-		switch {
-		case b.Segment != nil:
-			if from+int64(begin) != 0 {
-				return 0, false // a copy
-			}
-			t.adopted = t.adopted || stateName == nil
-			constitution, stateName = or(constitution, b.Segment.Constitution), or(stateName, b.Segment.State)
-		case b.Decision != nil:
-			stateName = or(stateName, b.Decision.To)
-		case b.Constitution != nil:
-			t.adopted = t.adopted || stateName == nil
-			constitution = or(constitution, b.Constitution.Digest)
-		}
-		if constitution != nil && stateName != nil {
-			t.edge, t.constitution, t.stateName = e, *constitution, *stateName
+		e.push(hash)
+		at += len(line) + 1
+	}
+	return e, at, true
+}
+
+// lineOf finds, from the end, the line of a block by its number.
+func lineOf(data []byte, seq uint64) (at int, ok bool) {
+	for end := bytes.LastIndexByte(data, '\n') + 1; end > 0; end = at {
+		at = bytes.LastIndexByte(data[:end-1], '\n') + 1
+		if n, ok := seqOf(data[at : end-1]); ok && n == seq {
 			return at, true
 		}
 	}
 	return 0, false
+}
+
+// stand puts the tail behind the last block that the checkpoint covers, whose line
+// begins at a place of data, which begins at a place of the file: it is that block
+// if with it the tree has the checkpoint's root. By the chain it goes back to the
+// blocks that say which constitution and which state hold. ok is false where the
+// block is another, or where data does not reach back far enough.
+func (r *scan) stand(t *tail, data []byte, from int64, at int, h *head, prior edge, adoptedBefore func() bool) (end int, ok bool) {
+	line, _, ended := bytes.Cut(data[at:], []byte("\n"))
+	b, unsigned, isBlock := parse(line)
+	if !ended || !isBlock || b.Seq+1 != h.size || b.LedgerID != t.ledgerID || b.Seg != t.seg || !r.signed(b, unsigned) || !mayHead(b, h, r.keys) {
+		return 0, false
+	}
+	hash := hashBlock(unsigned, b.Sig[:])
+	e := prior.clone()
+	if e.push(hash); e.root() != h.root {
+		return 0, false
+	}
+	end = at + len(line) + 1
+	prev, last, signer := hash, b.Time, b.successor()
+	adopted := false
+	var constitution, stateName *string
+	for {
+		switch {
+		case b.Segment != nil:
+			if from+int64(at) != 0 {
+				return 0, false // a copy
+			}
+			if stateName == nil {
+				adopted = adopted || adoptedBefore()
+			}
+			constitution, stateName = or(constitution, b.Segment.Constitution), or(stateName, b.Segment.State)
+		case b.Decision != nil:
+			stateName = or(stateName, b.Decision.To)
+		case b.Constitution != nil:
+			adopted = adopted || stateName == nil
+			constitution = or(constitution, b.Constitution.Digest)
+		}
+		if constitution != nil && stateName != nil {
+			t.edge, t.prior = e, prior
+			t.prev, t.last, t.signer = prev, last, signer
+			t.constitution, t.stateName, t.adopted = *constitution, *stateName, adopted
+			return end, true
+		}
+		if at == 0 {
+			return 0, false
+		}
+		before := b.Prev
+		begin := bytes.LastIndexByte(data[:at-1], '\n') + 1
+		if b, unsigned, isBlock = parse(data[begin : at-1]); !isBlock || hashBlock(unsigned, b.Sig[:]) != before {
+			return 0, false // what the chain does not vouch for says nothing
+		}
+		at = begin
+	}
 }
 
 // or keeps what was found first.
@@ -87,57 +116,17 @@ func or(found *string, s string) *string {
 	return found
 }
 
-func (r *scan) signed(b *Block, unsigned []byte) bool {
-	key, ok := r.keys.public[b.KeyID]
-	return ok && verified(unsigned, b.Sig[:], key)
-}
-
-// replay goes over the blocks of a file, and returns how many bytes of it are
-// blocks that count. Below the head every block must be there; beyond it the
-// first that is none ends them. Signatures are checked beyond the head and of
-// the last block: the head is signed, and covers the others.
-func (r *scan) replay(t *tail, data []byte, h *head) (good int, err error) {
+// beyond takes the blocks behind the checkpoint, as far as each is the next one, and
+// returns how many bytes of data they are.
+func (r *scan) beyond(t *tail, data []byte) (good int) {
 	for good < len(data) {
 		line, _, ended := bytes.Cut(data[good:], []byte("\n"))
-		covered := t.edge.size < h.size
-		b, unsigned, ok := (*Block)(nil), []byte(nil), false
-		if ended {
-			b, unsigned, ok = parse(line)
-		}
-		last := covered && t.edge.size+1 == h.size
-		if ok {
-			ok = r.follows(t, b) && (covered && !last || r.signed(b, unsigned)) && (!last || mayHead(b, h, r.keys))
-		}
-		if !ok {
-			if covered {
-				return 0, tampered("block %d of %s is not what the chain calls for", t.edge.size, r.path)
-			}
+		b, unsigned, ok := parse(line)
+		if !ended || !ok || t.wrong(b, r.signed(b, unsigned), r.first) != "" {
 			break
 		}
 		t.push(b, hashBlock(unsigned, b.Sig[:]))
 		good += len(line) + 1
-		if last {
-			if root := t.edge.root(); root != h.root {
-				return 0, tampered("the %d blocks up to %s are not those of the checkpoint", h.size, r.path)
-			}
-		}
 	}
-	if t.edge.size < h.size {
-		return 0, tampered("%s ends with block %d, and the checkpoint has %d blocks", r.path, t.edge.size-1, h.size)
-	}
-	return good, nil
-}
-
-// follows reports whether a block is the next one of the chain.
-func (r *scan) follows(t *tail, b *Block) bool {
-	ok := b.LedgerID == t.ledgerID && b.Seq == t.edge.size && b.Seg == t.seg && !b.Time.Before(t.last)
-	switch d := b.Decision; {
-	case b.KeyRotation != nil && !b.rotates(),
-		d != nil && (d.Constitution != t.constitution || !t.mayBegin(d.From)):
-		return false
-	case b.Seq == r.first:
-		// The opener stands for the blocks before it, which are in other files.
-		return ok && b.Segment != nil && (r.first > 0 || b.Prev == Hash{})
-	}
-	return ok && b.Prev == t.prev && b.Segment == nil && b.KeyID == t.signer
+	return good
 }

@@ -2,7 +2,8 @@ package ledger
 
 import (
 	"bytes"
-	"crypto/ed25519"
+	"cmp"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"io/fs"
@@ -38,13 +39,20 @@ func (l *Ledger) archives() ([]archive, error) {
 		from, to, dash := strings.Cut(middle, "-")
 		first, err1 := strconv.ParseUint(from, 10, 64)
 		last, err2 := strconv.ParseUint(to, 10, 64)
-		if ok && dash && err1 == nil && err2 == nil && archiveName(l.paths.Base, first, last) == filepath.Join(filepath.Dir(l.paths.Base), e.Name()) {
+		if ok && dash && err1 == nil && err2 == nil && first <= last && archiveName(l.paths.Base, first, last) == filepath.Join(filepath.Dir(l.paths.Base), e.Name()) {
 			list = append(list, archive{archiveName(l.paths.Base, first, last), first, last})
 		}
 	}
-	slices.SortFunc(list, func(a, b archive) int { return int(int64(a.first) - int64(b.first)) })
+	slices.SortFunc(list, func(a, b archive) int {
+		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.last, b.last))
+	})
 	return list, nil
 }
+
+// later reports whether a closed file has blocks that come after those of an open
+// one, which begins with a block and ends before another. One that begins as the
+// open file does is a copy of it, from before it was closed and not replaced.
+func (a archive) later(opener, size uint64) bool { return a.first > opener || a.last >= size }
 
 func archiveName(base string, first, last uint64) string {
 	return base + "." + strconv.FormatUint(first, 10) + "-" + strconv.FormatUint(last, 10) + ".jsonl"
@@ -71,12 +79,32 @@ func (l *Ledger) openSegment(t *tail) error {
 	if err := l.whole(t, data); err != nil {
 		return err
 	}
+	if err := l.removeCopies(previous); err != nil {
+		return err
+	}
 	closed := archiveName(l.paths.Base, previous.First, previous.Last)
 	if err := private.WriteFileOn(l.fs, closed, data); err != nil {
 		return failed("close", closed, err)
 	}
 	t.seg++
 	return l.beginFile(t, previous)
+}
+
+// removeCopies removes what is left of attempts to close the open file that were
+// cut off: it went on since.
+func (l *Ledger) removeCopies(file *Previous) error {
+	archives, err := l.archives()
+	if err != nil {
+		return err
+	}
+	for _, a := range archives {
+		if a.first == file.First && a.last != file.Last {
+			if err := l.fs.Remove(a.path); err != nil && !notThere(err) {
+				return failed("remove", a.path, err)
+			}
+		}
+	}
+	return nil
 }
 
 // whole makes sure that the open file has the blocks that the tail stands on: it
@@ -100,13 +128,10 @@ func (l *Ledger) whole(t *tail, data []byte) error {
 	if ok && e.size == t.edge.size && e.root() == t.edge.root() {
 		return nil
 	}
-	// Reading it tells which block it is.
-	again := &tail{ledgerID: opener.LedgerID, seg: opener.Seg, edge: edge{opener.Segment.Size, slices.Clone(opener.Segment.Tree)}, adopted: true}
-	_, err = r.replay(again, data, &head{ledgerID: t.ledgerID, size: t.edge.size, root: t.edge.root(), vkey: VerifierKey(t.ledgerID, t.keys.private.Public().(ed25519.PublicKey))})
-	if err == nil {
-		err = tampered("block %d of %s is not the one that was appended", t.edge.size-1, l.paths.active())
+	if err := l.verifyLocked(context.Background()); err != nil {
+		return err // which tells the block
 	}
-	return err
+	return tampered("block %d of %s is not the one that was appended", t.edge.size-1, l.paths.active())
 }
 
 // beginFile makes the open file with its first block.
@@ -115,16 +140,12 @@ func (l *Ledger) beginFile(t *tail, previous *Previous) error {
 	if err != nil {
 		return err
 	}
-	archives = slices.DeleteFunc(archives, func(a archive) bool {
-		// A copy of the open file whose making was cut off, before others came.
-		return a.last >= t.edge.size || previous != nil && a.first == previous.First && a.last != previous.Last
-	})
 	doomed := archives[:max(0, len(archives)-maxArchives)]
 	archives = archives[len(doomed):]
 	var dropped *Dropped
 	if from, some := l.unforwarded(t.ledgerID); some {
 		for _, a := range doomed {
-			d, err := l.savePending(t.ledgerID, a, from)
+			d, err := l.savePending(t, a, from)
 			if err != nil {
 				return err
 			}
@@ -145,16 +166,19 @@ func (l *Ledger) beginFile(t *tail, previous *Previous) error {
 		Constitution: t.constitution, State: t.stateName,
 	}, l.now())
 	line = append(line, '\n')
+	t.push(b, hash)
+	t.opener, t.pruned = b.Seq, pruned
+	if dropped != nil {
+		// What is lost is owned up to with the block that lets go of it.
+		lost, more, hash := t.next(dropped, l.now())
+		t.push(lost, hash)
+		line = append(append(line, more...), '\n')
+	}
+	t.close()
 	if err := private.WriteFileOn(l.fs, l.paths.active(), line); err != nil {
 		return failed("begin", l.paths.active(), err)
 	}
-	t.push(b, hash)
-	t.bytes, t.opener = int64(len(line)), b.Seq
-	if dropped != nil {
-		if err := l.ownUp(t, dropped, line); err != nil {
-			return err
-		}
-	}
+	t.bytes = int64(len(line))
 	// Only now, when it is on record what goes and what is lost with it.
 	for _, a := range doomed {
 		if err := l.fs.Remove(a.path); err != nil && !notThere(err) {
@@ -162,19 +186,6 @@ func (l *Ledger) beginFile(t *tail, previous *Previous) error {
 		}
 	}
 	return l.remade(t)
-}
-
-// ownUp records, behind the block that opens a file, which blocks are gone that
-// no remote had.
-func (l *Ledger) ownUp(t *tail, d *Dropped, opener []byte) error {
-	b, line, hash := t.next(d, l.now())
-	both := append(append(opener, line...), '\n')
-	if err := private.WriteFileOn(l.fs, l.paths.active(), both); err != nil {
-		return failed("begin", l.paths.active(), err)
-	}
-	t.push(b, hash)
-	t.bytes = int64(len(both))
-	return nil
 }
 
 // unforwarded is the first block that some remote is still to have.

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ type tail struct {
 	keys     *keys
 	ledgerID string
 	edge     edge // of all blocks
+	prior    edge // of all but the last
 	prev     Hash
 	last     time.Time
 	seg      uint64
@@ -33,6 +35,8 @@ type tail struct {
 	bytes    int64        // of it that are blocks
 	headSize uint64       // what the head says
 	opener   uint64       // the first block of the open file
+	pruned   uint64       // the first block that was kept when that was written
+	owed     *owed        // a recovery that is still to be recorded
 }
 
 func (t *tail) empty() bool { return t.file == nil }
@@ -71,8 +75,46 @@ func (t *tail) next(e Entry, now time.Time) (b *Block, line []byte, hash Hash) {
 	return b, line, hash
 }
 
+// start puts the tail before the block that opens a file.
+func (t *tail) start(b *Block) {
+	t.ledgerID, t.seg, t.prev, t.signer = b.LedgerID, b.Seg, b.Prev, b.KeyID
+	t.edge = edge{b.Segment.Size, slices.Clone(b.Segment.Tree)}
+	t.constitution, t.stateName = b.Segment.Constitution, b.Segment.State
+	t.adopted = b.Seq > 0 // in the files before, perhaps
+	t.pruned = b.Segment.PrunedBefore
+}
+
+// wrong says what is wrong with the next block, in a file that begins with block
+// first; "" for nothing.
+func (t *tail) wrong(b *Block, signed bool, first uint64) string {
+	switch {
+	case b.Seq != t.edge.size:
+		return fmt.Sprintf("is missing: block %d stands there", b.Seq)
+	case !signed || b.KeyID != t.signer:
+		return "is not signed with the ledger's key"
+	case b.LedgerID != t.ledgerID:
+		return "is another ledger's"
+	case b.Prev != t.prev:
+		return "does not follow on the block before it"
+	case b.Seg != t.seg || (b.Segment != nil) != (b.Seq == first):
+		return "is in the wrong file"
+	case b.Time.Before(t.last):
+		return "is older than the block before it"
+	case b.Segment != nil && (b.Segment.Constitution != t.constitution || b.Segment.State != t.stateName):
+		return "opens a file with another state than the last decision left"
+	case b.Decision != nil && b.Decision.Constitution != t.constitution:
+		return "was decided by a constitution that was not adopted"
+	case b.Decision != nil && !t.mayBegin(b.Decision.From):
+		return "does not begin in the state that the last decision left"
+	case b.KeyRotation != nil && !b.rotates():
+		return "rotates to a key that did not sign it"
+	}
+	return ""
+}
+
 // push takes a block for the last one.
 func (t *tail) push(b *Block, hash Hash) {
+	t.prior.size, t.prior.hashes = t.edge.size, append(t.prior.hashes[:0], t.edge.hashes...)
 	t.edge.push(hash)
 	t.prev, t.last, t.seg = hash, b.Time, b.Seg
 	t.signer = b.successor()
@@ -112,14 +154,22 @@ func (l *Ledger) load() (*tail, error) {
 	if err != nil {
 		return nil, err
 	}
+	owed, err := l.owed()
+	if err != nil {
+		return nil, err
+	}
 	f, err := l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0)
 	if notThere(err) {
-		return l.begin(k)
+		t, err := l.begin(k)
+		if err == nil {
+			t.owed = owed
+		}
+		return t, err
 	}
 	if err != nil {
 		return nil, failed("open", l.paths.active(), err)
 	}
-	t := &tail{keys: k, file: f}
+	t := &tail{keys: k, file: f, owed: owed}
 	if k == nil {
 		err = fault.New(fault.LedgerKeyInvalid, "ledger: %s is missing, and %s has blocks that it signed", l.paths.Key, l.paths.active()).
 			WithKept("nothing was recorded").WithHint("restore %s from a copy; without it no block can follow", l.paths.Key)
@@ -214,6 +264,7 @@ func (l *Ledger) remake(t *tail) error {
 	if err != nil {
 		return failed("read", l.paths.active(), err)
 	}
+	t.close()
 	if err := private.WriteFileOn(l.fs, l.paths.active(), data[:min(int64(len(data)), t.bytes)]); err != nil {
 		return failed("write", l.paths.active(), err)
 	}
@@ -226,7 +277,7 @@ func (l *Ledger) remade(t *tail) (err error) {
 	if t.file, err = l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0); err != nil {
 		return failed("open", l.paths.active(), err)
 	}
-	if err := l.writeHead(t.ledgerID, &t.edge, t.keys.private); err != nil {
+	if err := l.writeHead(t, t.keys.private); err != nil {
 		return failed("write", l.paths.head(), err)
 	}
 	t.headSize = t.edge.size
@@ -250,6 +301,9 @@ func (l *Ledger) readTail(t *tail) error {
 	if err != nil {
 		return failed("read", l.paths.active(), err)
 	}
+	if info.Size() > 4*maxSegment {
+		return failed("read", l.paths.active(), errTooLong)
+	}
 	start := make([]byte, min(info.Size(), maxLine+1))
 	if _, err := t.file.ReadAt(start, 0); err != nil && err != io.EOF {
 		return failed("read", l.paths.active(), err)
@@ -259,10 +313,8 @@ func (l *Ledger) readTail(t *tail) error {
 	if err != nil {
 		return err
 	}
-	t.ledgerID, t.seg = opener.LedgerID, opener.Seg
+	t.start(opener)
 	r.first, t.opener = opener.Seq, opener.Seq
-	t.edge = edge{opener.Segment.Size, slices.Clone(opener.Segment.Tree)}
-	t.adopted = opener.Seq > 0 // in the file before, perhaps
 	if h == nil {
 		if err := l.firstHead(t, r, info.Size()); err != nil {
 			return err
@@ -277,17 +329,33 @@ func (l *Ledger) readTail(t *tail) error {
 	if err != nil {
 		return err
 	}
-	good, err := r.replay(t, data, h)
-	if err != nil {
-		return err
-	}
+	good := r.beyond(t, data)
 	if good < len(data) {
 		if err := l.cut(t, data[good:], from+int64(good)); err != nil {
 			return err
 		}
 	}
 	t.bytes = from + int64(good)
-	return nil
+	return l.notRolledBack(t)
+}
+
+// notRolledBack refuses to go on behind a block where later ones are known: by a
+// closed file, or by what a remote attested.
+func (l *Ledger) notRolledBack(t *tail) error {
+	archives, err := l.archives()
+	if err != nil {
+		return err
+	}
+	for _, a := range archives {
+		if a.later(t.opener, t.edge.size) {
+			return tampered("it ends with block %d, and %s is there: it was rolled back", t.edge.size-1, a.path)
+		}
+	}
+	next, err := l.lastAttested(t.ledgerID)
+	if err == nil && next > t.edge.size {
+		err = tampered("it ends with block %d, and a remote attested block %d: it was rolled back", t.edge.size-1, next-1)
+	}
+	return err
 }
 
 // firstHead makes sure that a missing head is one that was never written: the
@@ -308,39 +376,94 @@ func (l *Ledger) firstHead(t *tail, r *scan, size int64) error {
 // some hundred blocks.
 const tailChunk = 256 << 10
 
-// lastBlocks sets the tail to the last block that the head covers, told by the
-// cached edge from the end of the file alone, and returns what lies behind it.
-// Where that does not work out, the tail stays at the first block, and the whole
-// file is returned.
+// maxChunk is where looking from the end ends: no file is longer.
+const maxChunk = 64 << 20
+
+// lastBlocks sets the tail behind the last block that the head covers, and returns
+// what lies behind it: by the cached edge from the end of the file alone, and
+// otherwise by the whole of it. Where the head ends before the file, all files are
+// verified, and the whole of this one lies behind.
 func (l *Ledger) lastBlocks(t *tail, r *scan, h *head, size int64) (from int64, data []byte, err error) {
-	if e, ok := l.readEdge(h); ok && h.size > r.first {
+	adoptedBefore := func() bool { return l.adoptedBefore(t.opener) }
+	if prior, ok := l.readEdge(); ok && prior.size+1 == h.size && h.size > r.first {
 		for chunk := int64(tailChunk); ; chunk *= 4 {
 			from = max(0, size-chunk)
 			data = make([]byte, size-from)
 			if _, err := t.file.ReadAt(data, from); err != nil && err != io.EOF {
 				return 0, nil, failed("read", l.paths.active(), err)
 			}
-			before := *t
-			if at, ok := r.covered(t, data, from, h, e); ok {
-				// A doubled end is a chain as well, up to where it was copied from.
-				if n, err := countLines(t.file, from+int64(at)); err != nil {
-					return 0, nil, failed("read", l.paths.active(), err)
-				} else if uint64(n) == e.size-r.first {
-					return from + int64(at), data[at:], nil
+			if at, ok := lineOf(data, prior.size); ok {
+				if end, ok := r.stand(t, data, from, at, h, prior, adoptedBefore); ok {
+					// A doubled end is a chain as well, up to where it was copied from.
+					if n, err := countLines(t.file, from+int64(end)); err != nil {
+						return 0, nil, failed("read", l.paths.active(), err)
+					} else if uint64(n) == h.size-r.first {
+						return from + int64(end), data[end:], nil
+					}
+					break
 				}
-				*t = before
-				break
 			}
-			if from == 0 {
+			if from == 0 || chunk >= maxChunk {
 				break
 			}
 		}
 	}
-	data, err = readAll(t.file)
-	if err != nil {
+	if data, err = readAll(t.file); err != nil {
 		return 0, nil, failed("read", l.paths.active(), err)
 	}
-	return 0, data, nil
+	opener, err := r.opener(data)
+	if err != nil {
+		return 0, nil, err
+	}
+	t.start(opener)
+	if h.size <= r.first {
+		if h.size > 0 {
+			err = l.verifyLocked(context.Background())
+		}
+		t.adopted = r.first > 0 && adoptedBefore()
+		return 0, data, err
+	}
+	if prior, at, ok := rebuild(t.edge.clone(), data, h.size); ok {
+		if end, ok := r.stand(t, data, 0, at, h, prior, adoptedBefore); ok {
+			return int64(end), data[end:], nil
+		}
+	}
+	// Verification tells which block it is.
+	if err = l.verifyLocked(context.Background()); err == nil {
+		err = tampered("the %d blocks up to %s are not those of the checkpoint", h.size, r.path)
+	}
+	return 0, nil, err
+}
+
+// adoptedBefore reports whether, in the files before the one that begins with a
+// block, a constitution was adopted after the last decision; also where neither is
+// in what is kept.
+func (l *Ledger) adoptedBefore(opener uint64) bool {
+	archives, err := l.archives()
+	if err != nil {
+		return true
+	}
+	for _, a := range slices.Backward(archives) {
+		if a.last >= opener {
+			continue
+		}
+		data, err := private.ReadFileOn(l.fs, a.path, 4*maxSegment)
+		if err != nil {
+			return true
+		}
+		for end := len(data); end > 0; {
+			begin := bytes.LastIndexByte(data[:end-1], '\n') + 1
+			b, _, ok := parse(bytes.TrimSuffix(data[begin:end], []byte("\n")))
+			switch {
+			case ok && b.Constitution != nil:
+				return true
+			case ok && b.Decision != nil:
+				return false
+			}
+			end = begin
+		}
+	}
+	return true
 }
 
 // countLines counts the line ends in the beginning of a file.
@@ -384,6 +507,9 @@ func (l *Ledger) aside(what, ending string) (string, error) {
 	}
 }
 
+// errTooLong is a file of more bytes than one of a ledger has.
+var errTooLong = errors.New("it is longer than any file of a ledger")
+
 // readAll reads a file that is open.
 func readAll(f private.File) ([]byte, error) {
 	info, err := f.Stat()
@@ -391,7 +517,7 @@ func readAll(f private.File) ([]byte, error) {
 		return nil, err
 	}
 	if info.Size() > 4*maxSegment {
-		return nil, fmt.Errorf("it is %d bytes long, which no file of a ledger is", info.Size())
+		return nil, errTooLong
 	}
 	data := make([]byte, info.Size())
 	n, err := f.ReadAt(data, 0)

@@ -3,10 +3,8 @@ package ledger
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"math"
 	"runtime"
 	"slices"
@@ -80,7 +78,10 @@ func (l *Ledger) verify(ctx context.Context, w *walk, f func(b *Block, line []by
 	}
 	err := w.all(ctx, func(b *Block, line []byte, hash Hash) error {
 		for _, a := range receipts[b.Seq] {
-			if a.ledgerID == b.LedgerID && a.hash != hash {
+			if a.ledgerID != b.LedgerID {
+				continue
+			}
+			if a.hash != hash {
 				return tampered("block %d is not the one that a remote attested", b.Seq)
 			}
 			w.report.Receipts++
@@ -129,9 +130,9 @@ type walk struct {
 	receipts map[uint64][]attested
 	report   *Report
 	tail     tail
-	before   Hash   // of the block before the first that is kept
-	keyID    string // the key that signs now
+	before   Hash // of the block before the first that is kept
 	previous *Previous
+	opener   uint64 // the first block of the last file
 	// prunedBefore is the first block that was kept when the last file was opened.
 	prunedBefore uint64
 	progress     func(done, total int64)
@@ -165,6 +166,14 @@ func (w *walk) all(ctx context.Context, each func(b *Block, line []byte, hash Ha
 	}
 	w.index, w.good = len(w.view.files), 0
 	r, t := w.report, &w.tail
+	for _, a := range w.view.others {
+		if a.later(w.opener, t.edge.size) {
+			return tampered("it ends with block %d, and %s is there: it was rolled back", t.edge.size-1, a.path)
+		}
+	}
+	if last := w.view.files[len(w.view.files)-1]; last.name != nil {
+		return tampered("block %d is missing: there is no open file behind %s", t.edge.size, last.path)
+	}
 	h := w.view.head
 	if h != nil && h.size < r.FirstSeq {
 		return tampered("the checkpoint has %d blocks, and block %d is the first that is kept", h.size, r.FirstSeq)
@@ -184,7 +193,7 @@ func (w *walk) all(ctx context.Context, each func(b *Block, line []byte, hash Ha
 	if r.FirstSeq > w.prunedBefore {
 		return tampered("block %d is missing: nothing says that it was pruned", w.prunedBefore)
 	}
-	if k := w.view.keys; w.keyID != k.id && (k.next == nil || w.keyID != keyID(k.next.Public().(ed25519.PublicKey))) {
+	if !w.view.keys.signs(t.signer) {
 		return tampered("its last block %d was not signed with the key that is kept here", t.edge.size-1)
 	}
 	r.LedgerID, r.Size, r.Root, r.State = t.ledgerID, t.edge.size, t.edge.root(), t.state()
@@ -282,7 +291,7 @@ func (w *walk) file(ctx context.Context, f segmentFile, data []byte, last bool, 
 				}
 				opened = true
 			} else if why := w.wrong(s, c); why != "" {
-				return w.bad(path, data, c, last, why)
+				return w.bad(path, data, last, why)
 			}
 			// What contradicts a block is known before it counts: it is the first that
 			// is not right, and what is before it stays so.
@@ -294,7 +303,7 @@ func (w *walk) file(ctx context.Context, f segmentFile, data []byte, last bool, 
 					return err
 				}
 			}
-			w.push(c)
+			w.tail.push(c.block, c.hash)
 			w.done += int64(len(c.line)) + 1
 			w.good += len(c.line) + 1
 		}
@@ -343,7 +352,7 @@ func (w *walk) covered() bool { return w.view.head != nil && w.tail.edge.size < 
 
 // bad is a block that is not what it should be. Behind the checkpoint in the
 // open file it is the torn end of a commit that nobody was told of.
-func (w *walk) bad(path string, data []byte, c *checked, last bool, why string) error {
+func (w *walk) bad(path string, data []byte, last bool, why string) error {
 	if !last || w.covered() {
 		return tampered("block %d in %s %s", w.tail.edge.size, path, why)
 	}
@@ -372,10 +381,8 @@ func (w *walk) open(s *scan, c *checked, f segmentFile) error {
 		if !e.fits() || !isLedgerID(b.LedgerID) || !b.opens() {
 			return tampered("block %d opens %s as no block of that number does", b.Seq, s.path)
 		}
-		t.ledgerID, t.edge, t.seg, t.prev = b.LedgerID, e.clone(), b.Seg, b.Prev
-		t.constitution, t.stateName = b.Segment.Constitution, b.Segment.State
-		w.keyID, w.before, s.first = b.KeyID, b.Prev, b.Seq
-		t.adopted = b.Seq > 0 // perhaps, in a file that is gone
+		t.start(b)
+		w.before, s.first = b.Prev, b.Seq
 		w.report.FirstSeq, w.report.PrunedRoot = b.Seq, e.root()
 		if h := w.view.head; h != nil && h.size == b.Seq && h.root != e.root() {
 			return tampered("block %d opens %s on other blocks than the checkpoint has", b.Seq, s.path)
@@ -390,8 +397,15 @@ func (w *walk) open(s *scan, c *checked, f segmentFile) error {
 	if why := w.wrong(s, c); why != "" {
 		return tampered("block %d in %s %s", t.edge.size, s.path, why)
 	}
-	w.prunedBefore = b.Segment.PrunedBefore
+	w.opener, w.prunedBefore = b.Seq, b.Segment.PrunedBefore
 	return nil
+}
+
+func (w *walk) wrong(s *scan, c *checked) string {
+	if c.block == nil {
+		return "is not a block"
+	}
+	return w.tail.wrong(c.block, c.signed, s.first)
 }
 
 // opens reports whether a block can open a file: the first of all has nothing
@@ -404,46 +418,7 @@ func (b *Block) opens() bool {
 	return b.Seg > 0 && s.PrunedBefore <= s.Size && s.Previous != nil && s.Previous.First < s.Size && s.Previous.Last == s.Size-1
 }
 
-// wrong says what is wrong with the next block; "" for nothing.
-func (w *walk) wrong(s *scan, c *checked) string {
-	t, b := &w.tail, c.block
-	switch {
-	case b == nil:
-		return "is not a block"
-	case b.Seq != t.edge.size:
-		return fmt.Sprintf("is missing: block %d stands there", b.Seq)
-	case !c.signed || b.KeyID != w.keyID:
-		return "is not signed with the ledger's key"
-	case b.LedgerID != t.ledgerID:
-		return "is another ledger's"
-	case b.Seq > 0 && b.Seq != w.report.FirstSeq && b.Prev != t.prev, b.Seq == 0 && b.Prev != Hash{}:
-		return "does not follow on the block before it"
-	case b.Seg != t.seg || (b.Segment != nil) != (b.Seq == s.first):
-		return "is in the wrong file"
-	case b.Time.Before(t.last):
-		return "is older than the block before it"
-	}
-	switch {
-	case b.Segment != nil && (b.Segment.Constitution != t.constitution || b.Segment.State != t.stateName):
-		return "opens a file with another state than the last decision left"
-	case b.Decision != nil && b.Decision.Constitution != t.constitution:
-		return "was decided by a constitution that was not adopted"
-	case b.Decision != nil && !t.mayBegin(b.Decision.From):
-		return "does not begin in the state that the last decision left"
-	case b.KeyRotation != nil && !b.rotates():
-		return "rotates to a key that did not sign it"
-	}
-	return ""
-}
-
 // rotates reports whether the new key of a rotation signed as well.
 func (b *Block) rotates() bool {
 	return verified(b.appendUnsigned(nil, true), b.KeyRotation.NewSig[:], b.KeyRotation.NewKey)
-}
-
-func (w *walk) push(c *checked) {
-	w.tail.push(c.block, c.hash)
-	if k := c.block.KeyRotation; k != nil {
-		w.keyID = keyID(k.NewKey)
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"io"
 	"os"
-	"slices"
 
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/private"
@@ -16,6 +15,7 @@ type view struct {
 	head    *head
 	headErr error // why there is none
 	files   []segmentFile
+	others  []archive // closed files that are not among them
 }
 
 type segmentFile struct {
@@ -89,7 +89,9 @@ func (l *Ledger) openFiles() (v *view, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, a := range append(l.kept(v.keys, archives), archive{path: l.paths.active()}) {
+	kept, others := l.kept(v.keys, archives)
+	v.others = others
+	for _, a := range append(kept, archive{path: l.paths.active()}) {
 		path := a.path
 		f, err := l.fs.OpenFile(path, os.O_RDONLY, 0)
 		if notThere(err) {
@@ -131,24 +133,30 @@ func (l *Ledger) openFiles() (v *view, err error) {
 
 // kept tells which closed files belong to the ledger, by the open file's first
 // block: from what it says was kept, up to itself. Others are copies of the open
-// file whose making was cut off, or files whose removal was.
-func (l *Ledger) kept(k *keys, archives []archive) []archive {
+// file whose making was cut off, files whose removal was, or from a time that the
+// open file does not know of.
+func (l *Ledger) kept(k *keys, archives []archive) (kept, others []archive) {
 	f, err := l.fs.OpenFile(l.paths.active(), os.O_RDONLY, 0)
 	if err != nil {
-		return archives
+		return archives, nil
 	}
 	defer f.Close()
 	start := make([]byte, maxLine+1)
 	n, err := f.ReadAt(start, 0)
 	if err != nil && err != io.EOF {
-		return archives
+		return archives, nil
 	}
 	line, _, ended := bytes.Cut(start[:n], []byte("\n"))
 	b, unsigned, ok := parse(line)
 	if !ended || !ok || b.Segment == nil || k == nil || !(&scan{keys: k}).signed(b, unsigned) {
-		return archives
+		return archives, nil
 	}
-	return slices.DeleteFunc(archives, func(a archive) bool {
-		return a.first >= b.Seq || a.last < b.Segment.PrunedBefore
-	})
+	for _, a := range archives {
+		if a.first >= b.Seq || a.last < b.Segment.PrunedBefore {
+			others = append(others, a)
+		} else {
+			kept = append(kept, a)
+		}
+	}
+	return kept, others
 }
