@@ -27,7 +27,14 @@ func (h *Host) Ledger() *ledger.Ledger { return h.ledger }
 // the one that holds from now on: it is stored under its digest, and then a
 // signed block says so. The state stays, where the new constitution has it;
 // otherwise the next verdict begins in its initial state.
-func (h *Host) Adopt(c *constitution.Constitution, doc []byte) (*ledger.Block, error) {
+//
+// The error is carl.constitutional.invalid where anything is wrong
+// with it, or one of [ledger.Ledger.Append].
+func (h *Host) Adopt(doc []byte) (*ledger.Block, error) {
+	c, problems := constitution.Parse(doc)
+	if len(problems) > 0 {
+		return nil, fault.New(fault.ConstitutionInvalid, "constitution: %.128q: %s", problems[0].Pointer, problems[0].Message).WithKept("nothing was recorded")
+	}
 	if err := h.home.Create(); err != nil {
 		return nil, err
 	}
@@ -109,7 +116,7 @@ func (h *Host) Evaluate(action []byte, o EvaluateOptions) (*Verdict, error) {
 		return nil, fault.New(fault.ActionInvalid, "action: %w", err)
 	}
 	sum := sha256.Sum256(canonical)
-	recorded := ledger.Action{Kind: a.Kind, Name: h.redactor.String(a.Name), Digest: hex.EncodeToString(sum[:])}
+	recorded := ledger.Action{Kind: h.redactor.String(a.Kind), Name: h.redactor.String(a.Name), Digest: hex.EncodeToString(sum[:])}
 	if o.KeepPayload && a.Payload != nil {
 		recorded.Payload = string(h.redactor.JSON(a.Payload))
 	}
@@ -134,6 +141,10 @@ func (h *Host) Evaluate(action []byte, o EvaluateOptions) (*Verdict, error) {
 			From: v.From, To: v.To, Verdict: string(v.Verdict),
 		}, nil
 	})
+	if errors.Is(err, ledger.ErrTooLong) && recorded.Payload != "" {
+		return nil, fault.New(fault.ActionInvalid, "action: its payload does not fit into a block, which has 64 KiB").WithKept("nothing was decided or recorded").
+			WithHint("without --keep-payload its digest alone is kept")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -158,11 +169,16 @@ func (h *Host) tellVerdict(v *Verdict) {
 
 // Err is nil for an allow, and otherwise the refusal, as a *[fault.Error].
 func (v *Verdict) Err() error {
+	code, does := fault.ConstitutionDenied, "denies this"
 	switch v.Decision.Verdict {
 	case constitution.Allow:
 		return nil
 	case constitution.Escalate:
-		return fault.New(fault.ConstitutionEscalated, "fsm: rule %s leaves this to a person (state %s)", v.Rule, v.From).WithKept("the verdict is block %d", v.Block.Seq)
+		code, does = fault.ConstitutionEscalated, "leaves this to a person"
 	}
-	return fault.New(fault.ConstitutionDenied, "fsm: rule %s denies this (state %s)", v.Rule, v.From).WithKept("the verdict is block %d", v.Block.Seq)
+	by := fmt.Sprintf("rule %s %s in state %s", v.Rule, does, v.From)
+	if v.Rule == constitution.DefaultRule {
+		by = fmt.Sprintf("no rule applies in state %s, and the default %s", v.From, does)
+	}
+	return fault.New(code, "fsm: %s", by).WithKept("the verdict is block %d", v.Block.Seq)
 }

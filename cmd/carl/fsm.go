@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	"carl.camp/carl/host"
 	"carl.camp/carl/host/constitution"
 	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/ledger"
 	"carl.camp/carl/host/yamltree"
 )
 
@@ -31,9 +34,10 @@ func (a *app) fsmCheckCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check FILE|-",
 		Short: "Check a constitution: its form, and that every part of it can have an effect",
-		Long: `Checks a constitution, YAML or JSON, and names everything that is wrong with it at
-once, by line and column: unknown members and states, states that no rule leads to,
-rules that can never decide because earlier ones cover them. Nothing is recorded.`,
+		Long: `Checks a constitution, YAML or JSON, and names what is wrong with it by line and
+column. Where it cannot be read as YAML, the first such place is named alone. After
+that everything is, at once: unknown members and states, states that no rule leads
+to, rules that can never decide because earlier ones cover them. Nothing is recorded.`,
 		Example: "  carl fsm check constitution.yaml",
 		Args:    oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,18 +45,15 @@ rules that can never decide because earlier ones cover them. Nothing is recorded
 			if err != nil {
 				return err
 			}
-			return a.printConstitution(c, "", asJSON)
+			return a.printConstitution(describe(c), asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }
 
-// maxProblems bounds how many problems are named one by one.
-const maxProblems = 50
-
-// readConstitution reads a constitution, and names on standard error everything
-// that is wrong with it. doc is its JSON text.
+// readConstitution reads a constitution. The error names everything that is wrong
+// with it. doc is its JSON text.
 func (a *app) readConstitution(ctx context.Context, name string) (c *constitution.Constitution, doc []byte, err error) {
 	in, err := a.openInput(ctx, name)
 	if err != nil {
@@ -68,41 +69,84 @@ func (a *app) readConstitution(ctx context.Context, name string) (c *constitutio
 	}
 	root, err := yamltree.Parse(text, name)
 	if err != nil {
-		return nil, nil, fault.New(fault.ConstitutionInvalid, "%w", err).WithKept("nothing was done")
+		refused := &invalidFile{error: fault.New(fault.ConstitutionInvalid, "%w", err).WithKept("nothing was done").
+			WithHint("mend that place, then run `carl fsm check %s`", name)}
+		var at *yamltree.Error
+		if errors.As(err, &at) {
+			refused.problems = []problem{{Line: at.Line, Column: at.Column, Message: at.Message}}
+		}
+		return nil, nil, refused
 	}
 	doc = root.AppendJSON(nil)
-	c, problems := constitution.Parse(doc)
-	if len(problems) == 0 {
+	c, found := constitution.Parse(doc)
+	if len(found) == 0 {
 		return c, doc, nil
 	}
-	for i, p := range problems {
-		if i == maxProblems {
-			a.warn("%s: and %s more", name, count(len(problems)-i, "problem"))
-			break
-		}
-		at, _ := root.At(p.Pointer)
-		a.warn("%s: %s", at.In(name), p.Message)
+	refused := &invalidFile{
+		error: fault.New(fault.ConstitutionInvalid, "%s has %s", name, count(len(found), "problem")).
+			WithKept("nothing was done").WithHint("mend the lines that are named, then run `carl fsm check %s`", name),
+		name: name,
 	}
-	return nil, nil, fault.New(fault.ConstitutionInvalid, "%s has %s", name, count(len(problems), "problem")).
-		WithKept("nothing was done").WithHint("mend the lines that are named, then run `carl fsm check %s`", name)
+	for _, p := range found {
+		at, _ := root.At(p.Pointer)
+		place := at.Pos
+		if p.Name {
+			place = root.NameAt(p.Pointer)
+		}
+		refused.problems = append(refused.problems, problem{place.Line, place.Column, p.Pointer, p.Message})
+	}
+	return nil, nil, refused
 }
 
-func (a *app) printConstitution(c *constitution.Constitution, state string, asJSON bool) error {
+// constitutionBody is a constitution for programs.
+type constitutionBody struct {
+	Schema  string     `json:"schema"`
+	Name    string     `json:"name"`
+	Version string     `json:"version"`
+	Digest  string     `json:"digest"`
+	Initial string     `json:"initial"`
+	State   string     `json:"state,omitzero"`
+	Seq     uint64     `json:"seq,omitzero"` // of the block that adopts it, never the first
+	Rules   []ruleBody `json:"rules,omitzero"`
+}
+
+type ruleBody struct {
+	ID      string               `json:"id"`
+	In      []string             `json:"in"`
+	Here    bool                 `json:"here"` // whether it is tried in the state
+	Action  string               `json:"action"`
+	Name    string               `json:"name,omitzero"`
+	Where   jsontext.Value       `json:"where,omitzero"`
+	Verdict constitution.Verdict `json:"verdict"`
+	Next    string               `json:"next,omitzero"`
+}
+
+func describe(c *constitution.Constitution) constitutionBody {
+	return constitutionBody{Schema: "carl.fsm/1", Name: c.Name(), Version: c.Version(), Digest: c.Digest(), Initial: c.Initial()}
+}
+
+func (a *app) printConstitution(c constitutionBody, asJSON bool) error {
 	if asJSON {
-		return writeJSON(a.stdout, struct {
-			Schema  string `json:"schema"`
-			Name    string `json:"name"`
-			Version string `json:"version"`
-			Digest  string `json:"digest"`
-			Initial string `json:"initial"`
-			State   string `json:"state,omitempty"`
-		}{"carl.fsm/1", c.Name(), c.Version(), c.Digest(), c.Initial(), state})
+		return writeJSON(a.stdout, c)
 	}
-	fmt.Fprintf(a.stdout, "constitution: %s %s\ndigest:       %s\ninitial:      %s\n", c.Name(), c.Version(), c.Digest(), c.Initial())
-	if state != "" {
-		fmt.Fprintf(a.stdout, "state:        %s\n", state)
+	fmt.Fprintf(a.stdout, "constitution: %s %s\ndigest:       %s\ninitial:      %s\n", c.Name, c.Version, c.Digest, c.Initial)
+	if c.State == "" {
+		return nil
 	}
-	return nil
+	fmt.Fprintf(a.stdout, "state:        %s\n\n", c.State)
+	rows := make([][]string, 0, len(c.Rules))
+	for _, r := range c.Rules {
+		mark := ""
+		if r.Here {
+			mark = "*"
+		}
+		rows = append(rows, []string{mark, r.ID, string(r.Verdict), r.Next, r.Action, r.Name, strings.Join(r.In, ","), string(r.Where)})
+	}
+	if len(rows) > 0 {
+		table(a.stdout, []string{"", "RULE", "VERDICT", "NEXT", "ACTION", "NAME", "IN", "WHERE"}, rows)
+	}
+	_, err := fmt.Fprintf(a.stdout, "In the state %s those with * are tried, from the top; what none applies to is denied (%s).\n", c.State, constitution.DefaultRule)
+	return err
 }
 
 func (a *app) fsmAdoptCmd() *cobra.Command {
@@ -125,13 +169,15 @@ state stays, where the new constitution has it; else it begins at its initial on
 				return err
 			}
 			defer h.Close()
-			b, err := h.Adopt(c, doc)
+			b, err := h.Adopt(doc)
 			if err != nil {
 				return err
 			}
 			fmt.Fprintf(a.stderr, "carl: %s %s holds from block %d on\n", c.Name(), c.Version(), b.Seq)
 			if asJSON {
-				return a.printConstitution(c, "", true)
+				body := describe(c)
+				body.Seq = b.Seq
+				return recorded(a.printConstitution(body, true), "the constitution holds from block %d on", b.Seq)
 			}
 			return nil
 		},
@@ -210,20 +256,37 @@ func (a *app) fsmEvaluate(ctx context.Context, name string, o host.EvaluateOptio
 			Sig     string               `json:"sig"`
 		}{"carl.fsm.evaluate/1", v.Verdict, v.Rule, states{v.From, v.To}, v.Block.Seq, fmt.Sprintf("%x", v.Block.Sig)})
 	} else {
-		_, err = fmt.Fprintf(a.stdout, "%s, by rule %s: %s -> %s (block %d)\n", v.Verdict, v.Rule, v.From, v.To, v.Block.Seq)
+		by := "by rule " + v.Rule
+		if v.Rule == constitution.DefaultRule {
+			by = "as no rule applies"
+		}
+		_, err = fmt.Fprintf(a.stdout, "%s, %s: %s -> %s (block %d)\n", v.Verdict, by, v.From, v.To, v.Block.Seq)
 	}
 	if refusal := v.Err(); refusal != nil {
 		return refusal
 	}
-	return err
+	return recorded(err, "the verdict is %s, and is recorded as block %d", v.Verdict, v.Block.Seq)
+}
+
+// recorded makes an error of writing the result say that what the command was for
+// is done, for else whoever asks again does it twice.
+func recorded(err error, kept string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fault.New(fault.IO, "standard output: %w", err).WithKept(kept, args...).
+		WithHint("do not run the same command again: `carl ledger show` has the block")
 }
 
 func (a *app) fsmShowCmd() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use:     "show",
-		Short:   "Show the constitution that holds, and the state",
-		Example: "  carl fsm show --json",
+		Use:   "show",
+		Short: "Show the constitution that holds, the state, and the rules",
+		Long: `Shows the constitution that was adopted last, the state that the last verdict left,
+and all rules in the order in which they are tried. Those that are tried in this
+state have a *.`,
+		Example: "  carl fsm show\n  carl fsm show --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			h, err := a.openHost()
@@ -237,21 +300,27 @@ func (a *app) fsmShowCmd() *cobra.Command {
 			}
 			c, err := h.Constitution(r.State.Constitution)
 			if err != nil {
-				var e *fault.Error
-				if errors.As(err, &e) {
-					err = e.WithKept("")
-				}
-				return err
+				return onlyRead(err)
 			}
-			state := r.State.State
-			if !c.Has(state) {
-				state = c.Initial()
+			body := describe(c)
+			body.State = stateUnder(c, r.State)
+			for _, r := range c.Rules() {
+				here := slices.Contains(r.In, body.State)
+				body.Rules = append(body.Rules, ruleBody{r.ID, r.In, here, r.Action, r.Name, r.Where, r.Verdict, r.Next})
 			}
-			return a.printConstitution(c, state, asJSON)
+			return a.printConstitution(body, asJSON)
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
+}
+
+// stateUnder is the state that the next verdict is given in.
+func stateUnder(c *constitution.Constitution, s ledger.State) string {
+	if c.Has(s.State) {
+		return s.State
+	}
+	return c.Initial()
 }
 
 // short is the beginning of a digest, for tables.

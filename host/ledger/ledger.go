@@ -243,6 +243,9 @@ func (r *request) entry(t *tail) (e Entry, err error) {
 	return e, err
 }
 
+// ErrTooLong is in the error of an append whose block would be longer than one may be.
+var ErrTooLong = errors.New("the block is too long")
+
 var errDeciding = errors.New("ledger: deciding did not come to its end")
 
 // answer returns what became of a request.
@@ -352,7 +355,7 @@ func (l *Ledger) commit(batch []*request) {
 		}
 		b, line, hash := t.next(entry, l.now())
 		if len(line) > maxLine {
-			r.err = fault.New(fault.LedgerFailed, "ledger: the block would be %d bytes long, and may be %d", len(line), maxLine).WithKept("nothing was recorded")
+			r.err = fault.New(fault.LedgerFailed, "ledger: %w: %d bytes, and it may have %d", ErrTooLong, len(line), maxLine).WithKept("nothing was recorded")
 			continue
 		}
 		t.push(b, hash)
