@@ -24,6 +24,7 @@ plugins:
 	$(GUEST) -o $(BUILT)/axon.wasm ./plugins/axon
 	$(GUEST) -o $(BUILT)/forward-camp.wasm ./plugins/forward/camp
 	$(GUEST) -o $(BUILT)/forward-jsonl.wasm ./plugins/forward/jsonl
+	$(GUEST) -o $(BUILT)/slime.wasm ./plugins/slime
 
 install: build
 	install -d $(DESTDIR)$(or $(PREFIX),/usr/local)/bin

@@ -28,6 +28,7 @@ var bundled = map[string]struct {
 	"carl.camp/axon":          {"./plugins/axon", "axon.wasm", nil},
 	"carl.camp/forward/camp":  {"./plugins/forward/camp", "forward-camp.wasm", []string{"carl:plugin/http@0.1.0.send"}},
 	"carl.camp/forward/jsonl": {"./plugins/forward/jsonl", "forward-jsonl.wasm", []string{"carl:plugin/files@0.1.0.append"}},
+	"carl.camp/slime":         {"./plugins/slime", "slime.wasm", nil},
 }
 
 // TestImports shows from the modules themselves that the mapper reaches
@@ -57,7 +58,13 @@ func TestImports(t *testing.T) {
 			t.Errorf("%s imports nothing of WASI, which no Go guest can do without: the listing is broken", name)
 		}
 		exports := m.ExportedFunctions()
-		world := map[bool]string{true: "carl:plugin/mapper@0.1.0#", false: "carl:plugin/forwarder@0.1.0#"}[name == "carl.camp/axon"]
+		world := "carl:plugin/forwarder@0.1.0#"
+		switch name {
+		case "carl.camp/axon":
+			world = "carl:plugin/mapper@0.1.0#"
+		case "carl.camp/slime":
+			world = "carl:plugin/translator@0.1.0#"
+		}
 		seen := 0
 		for export := range exports {
 			if at := strings.Index(export, "#"); at >= 0 {
@@ -80,6 +87,7 @@ func TestGuestsAreSmall(t *testing.T) {
 		"./plugins/axon":          {"fmt", "os", "reflect", "encoding/json", "time", "syscall", "runtime/debug"},
 		"./plugins/forward/camp":  {"fmt", "os", "reflect", "encoding/json", "net", "net/http", "runtime/debug"},
 		"./plugins/forward/jsonl": {"fmt", "os", "reflect", "encoding/json", "time", "runtime/debug"},
+		"./plugins/slime":         {"fmt", "os", "reflect", "encoding/json", "time", "syscall", "runtime/debug"},
 	} {
 		cmd := exec.Command("go", "list", "-deps", pkg)
 		cmd.Dir = ".."
@@ -213,6 +221,7 @@ func TestBundled(t *testing.T) {
 func TestNativeBuild(t *testing.T) {
 	for pkg, kind := range map[string]string{
 		"./plugins/axon": "mapper", "./plugins/forward/jsonl": "forwarder", "./plugins/testdata/translator": "translator",
+		"./plugins/slime": "translator",
 	} {
 		out := filepath.Join(t.TempDir(), "plugin")
 		if runtime.GOOS == "windows" {

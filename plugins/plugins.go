@@ -8,7 +8,7 @@ import (
 	"io/fs"
 )
 
-//go:embed built axon/plugin.yaml forward/camp/plugin.yaml forward/camp/settings.schema.json forward/jsonl/plugin.yaml forward/jsonl/settings.schema.json
+//go:embed built axon/plugin.yaml forward/camp/plugin.yaml forward/camp/settings.schema.json forward/jsonl/plugin.yaml forward/jsonl/settings.schema.json slime/plugin.yaml
 var files embed.FS
 
 // A Bundle is one bundled plugin. Its bytes are the caller's.
@@ -28,6 +28,7 @@ var sources = []struct{ name, dir, module string }{
 	{"carl.camp/axon", "axon", "axon.wasm"},
 	{"carl.camp/forward/camp", "forward/camp", "forward-camp.wasm"},
 	{"carl.camp/forward/jsonl", "forward/jsonl", "forward-jsonl.wasm"},
+	{"carl.camp/slime", "slime", "slime.wasm"},
 }
 
 // Bundled returns the bundled plugins, sorted by name. It copies their

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"iter"
+	"strings"
+)
+
+// A flag is one flag of slime's parsers, as [flagTable] has it.
+type flag struct {
+	// name is the flag without its dashes, in snake_case.
+	name string
+	// group is s, m, g or r: whose parser it is of.
+	group byte
+	// kind is what the flag takes:
+	//
+	//	flag      nothing: it is passed or it is not
+	//	switch    nothing; a flag of the contrary name says no
+	//	retired   nothing, and SGLang no longer wants it
+	//	bool      true or false, as a word
+	//	int, float, text
+	//	python    text, a dotted path of Python
+	//	json      an object
+	//	ints, floats, texts    a list of one or more; with * also of none
+	//	ints3     a list of three
+	//	repeat    a list, each item passed with the flag's name
+	//	pythons   the same, of dotted paths
+	//	groups    the same, of lists
+	//	optional  text, or true for the flag alone
+	//	freq      a pattern of layers: [0]*3+[1]*75, a number or a list
+	//	tuple     (A,B), or a list
+	//	signal    a signal's number or name
+	kind    string
+	initial string // what the parser has when the flag is not passed, "" for nothing
+	choices string // separated by commas
+	min     string // bounds, as written in the table; "" for none
+	above   string
+	max     string
+	neg     string // a switch: the flag that says no
+	secret  bool   // its value is a credential
+	url     bool   // its value is an address, which may hold a credential
+}
+
+// entry is a line of [flagTable] that is found under a name.
+type entry struct {
+	name, mark, rest string
+}
+
+// find looks a name up by bisecting the table where it stands: nothing is
+// parsed that is not asked for, and nothing is kept.
+func find(name string) (entry, bool) {
+	low, high := 1, len(flagTable)
+	for low < high {
+		at := strings.LastIndexByte(flagTable[low:low+(high-low)/2], '\n') + 1 + low
+		end := at + strings.IndexByte(flagTable[at:], '\n')
+		e := parseEntry(flagTable[at:end])
+		switch {
+		case e.name == name:
+			return e, true
+		case e.name < name:
+			low = end + 1
+		default:
+			high = at
+		}
+	}
+	return entry{}, false
+}
+
+func parseEntry(line string) entry {
+	name, rest, _ := strings.Cut(line, "\t")
+	mark, rest, _ := strings.Cut(rest, "\t")
+	return entry{name, mark, rest}
+}
+
+// entries ranges over the whole table.
+func entries() iter.Seq[entry] {
+	return func(yield func(entry) bool) {
+		for line := range strings.SplitSeq(flagTable[1:len(flagTable)-1], "\n") {
+			if !yield(parseEntry(line)) {
+				return
+			}
+		}
+	}
+}
+
+// isFlag reports whether the entry is a flag, and not a name that leads to one.
+func (e entry) isFlag() bool { return e.mark >= "a" && e.mark <= "z" }
+
+func (e entry) flag() *flag {
+	f := &flag{name: e.name, group: e.mark[0]}
+	f.kind, e.rest, _ = strings.Cut(e.rest, "\t")
+	for e.rest != "" {
+		var column string
+		column, e.rest, _ = strings.Cut(e.rest, "\t")
+		key, value, _ := strings.Cut(column, "=")
+		switch key {
+		case "default":
+			f.initial = value
+		case "in":
+			f.choices = value
+		case "min":
+			f.min = value
+		case "above":
+			f.above = value
+		case "max":
+			f.max = value
+		case "neg":
+			f.neg = value
+		case "secret":
+			f.secret = true
+		case "url":
+			f.url = true
+		}
+	}
+	return f
+}
+
+// flagNamed returns a flag by the very name that the table has. It is for
+// names that stand in this package's own tables.
+func flagNamed(name string) *flag {
+	e, ok := find(name)
+	if !ok || !e.isFlag() {
+		panic("slime: the table has no flag " + name)
+	}
+	return e.flag()
+}
+
+// noValue reports whether the flag stands alone on a command line.
+func (f *flag) noValue() bool { return f.kind == "flag" || f.kind == "switch" || f.kind == "retired" }
+
+// option is the flag as it is passed.
+func option(name string) string { return "--" + strings.ReplaceAll(name, "_", "-") }
+
+// groupName is the map of the arguments that a flag's value goes into; in a
+// config's extra, slime's own are called slime.
+func groupName(group byte) string {
+	switch group {
+	case 's':
+		return "args"
+	case 'm':
+		return "megatron"
+	case 'g':
+		return "sglang"
+	}
+	return "router"
+}
+
+func extraName(group byte) string {
+	if group == 's' {
+		return "slime"
+	}
+	return groupName(group)
+}

@@ -1,0 +1,4 @@
+package main
+
+func configSchema() string { return "{}" }
+func argsSchema() string   { return "{}" }
