@@ -25,7 +25,7 @@ func (a *app) openInput(ctx context.Context, name string) (*input, error) {
 	}
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		f.Close()
-		return nil, fault.New(fault.Usage, "%q is a folder, not a file of steps", name).WithKept("nothing was done")
+		return nil, fault.New(fault.Usage, "%q is a folder, not a file", name).WithKept("nothing was done")
 	}
 	return newInput(ctx, f, f), nil
 }

@@ -3,9 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -42,8 +48,33 @@ func (a *app) verifyLedger(ctx context.Context, h *host.Host, each func(*ledger.
 		}
 		defer a.endProgress()
 	}
-	return h.Ledger().Each(ctx, progress, each)
+	r, err := h.Ledger().Each(ctx, progress, each)
+	return r, onlyRead(err)
 }
+
+// firstBad is where an error says that the ledger stops being what was signed: the
+// number of a block, where it is one, and what is wrong.
+func firstBad(err error) (seq *uint64, reason string) {
+	var e *fault.Error
+	if !errors.As(err, &e) || e.Code != fault.LedgerTampered {
+		return nil, ""
+	}
+	reason = strings.TrimPrefix(e.Message, "ledger: ")
+	m := badBlock.FindStringSubmatch(reason)
+	if m == nil {
+		return nil, reason // it is of a file
+	}
+	n, err := strconv.ParseInt(m[2], 10, 64)
+	if err != nil {
+		return nil, reason
+	}
+	if m[1] != "" {
+		n++ // the last that is there is named, and the next one is missing
+	}
+	return new(uint64(n)), reason
+}
+
+var badBlock = regexp.MustCompile(`^(it ends with )?block (-?\d+)\b`)
 
 type ledgerShowOptions struct {
 	since   string
@@ -57,8 +88,8 @@ func (a *app) ledgerShowCmd() *cobra.Command {
 		Use:   "show",
 		Short: "Show the blocks, verified, as a table",
 		Long: `Verifies the ledger and shows its blocks. --since takes a time (RFC 3339) or how long
-ago (24h). --verdict shows decisions with that verdict alone. With --json each block
-is one line, byte for byte as it was signed.`,
+ago (24h); times are UTC. --verdict shows decisions with that verdict alone. With
+--json each block is one line, byte for byte as it was signed.`,
 		Example: `  carl ledger show
   carl ledger show --since 24h --verdict deny`,
 		Args: noArgs,
@@ -114,7 +145,7 @@ func (a *app) ledgerShow(ctx context.Context, o ledgerShowOptions) error {
 		a.warn("nothing was recorded yet; `carl fsm adopt FILE` begins")
 		return nil
 	}
-	table(a.stdout, []string{"SEQ", "TIME", "WHAT", "VERDICT", "RULE", "STATE", "NAME"}, rows)
+	table(a.stdout, []string{"SEQ", "TIME (UTC)", "WHAT", "VERDICT", "RULE", "STATE", "NAME"}, rows)
 	if r.FirstSeq > 0 {
 		a.warn("blocks 0 to %d were pruned, and are committed by the root %s", r.FirstSeq-1, r.PrunedRoot)
 	}
@@ -123,7 +154,7 @@ func (a *app) ledgerShow(ctx context.Context, o ledgerShowOptions) error {
 
 // blockRow is a block in a table.
 func blockRow(b *ledger.Block) []string {
-	row := []string{strconv.FormatUint(b.Seq, 10), b.Time.Format("2006-01-02 15:04:05"), string(b.Kind), "", "", "", ""}
+	row := []string{strconv.FormatUint(b.Seq, 10), b.Time.UTC().Format("2006-01-02 15:04:05"), string(b.Kind), "", "", "", ""}
 	switch {
 	case b.Decision != nil:
 		d := b.Decision
@@ -139,8 +170,18 @@ func blockRow(b *ledger.Block) []string {
 		row[6] = b.Note.Code + ": " + b.Note.Detail
 	case b.Recovery != nil:
 		row[6] = b.Recovery.Reason
+	case b.KeyRotation != nil:
+		row[6] = "new key " + thumbprint(b.KeyRotation.NewKey)
+	case b.Dropped != nil:
+		row[6] = fmt.Sprintf("blocks %d to %d", b.Dropped.From, b.Dropped.To)
 	}
 	return row
+}
+
+// thumbprint is the id of a key (RFC 7638, RFC 8037), as `carl ledger key` prints it.
+func thumbprint(public ed25519.PublicKey) string {
+	sum := sha256.Sum256([]byte(`{"crv":"Ed25519","kty":"OKP","x":"` + base64.RawURLEncoding.EncodeToString(public) + `"}`))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // parseSince reads a time, or how long ago; the zero time for "".
@@ -164,8 +205,9 @@ func (a *app) ledgerVerifyCmd() *cobra.Command {
 		Use:   "verify",
 		Short: "Verify every block, the chain and the checkpoint",
 		Long: `Verifies every block that is kept: its form, its signature, the chain, the order, the
-files, and the checkpoint. The exit status is 3 when one is not what was signed, and
-the first such block is named. Nothing is changed or healed.`,
+files, and the checkpoint. The exit status is 3 when one is not what was signed. The
+first such block is named, or the file where it is none, such as a checkpoint that is
+missing. Nothing is changed or healed.`,
 		Example: "  carl ledger verify --json",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -183,6 +225,10 @@ func (a *app) ledgerVerify(ctx context.Context, asJSON bool) error {
 	}
 	defer h.Close()
 	r, err := a.verifyLedger(ctx, h, nil)
+	var tampered *fault.Error
+	if errors.As(err, &tampered) && tampered.Code == fault.LedgerTampered {
+		err = tampered.WithHint("%s", lossHint)
+	}
 	if asJSON && (err == nil || fault.CodeOf(err) == fault.LedgerTampered) {
 		out := struct {
 			Schema       string `json:"schema"`
@@ -198,7 +244,11 @@ func (a *app) ledgerVerify(ctx context.Context, asJSON bool) error {
 			Pending      uint64 `json:"pending"`
 			Receipts     int    `json:"receipts,omitzero"`
 			TornBytes    int    `json:"torn_bytes,omitzero"`
+
+			Seq    *uint64 `json:"seq,omitempty"` // the first block that is wrong
+			Reason string  `json:"reason,omitempty"`
 		}{Schema: "carl.ledger.verify/1", OK: err == nil}
+		out.Seq, out.Reason = firstBad(err)
 		if r != nil && r.Size > 0 {
 			out.LedgerID, out.Blocks, out.FirstSeq, out.Size, out.Head = r.LedgerID, r.Blocks, r.FirstSeq, r.Size, r.Head
 			out.Root, out.PrunedBefore, out.TornBytes = r.Root.String(), r.FirstSeq, r.Torn
@@ -244,18 +294,18 @@ sig, followed by the 64 bytes of the signature, as a leaf, and fold the path.
 With --since SIZE instead of a block it proves that the ledger goes on from the one
 that had so many blocks, to who has a checkpoint of that size.`,
 		Example: "  carl ledger prove 1\n  carl ledger prove --since 2",
-		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if (since == "") == (len(args) == 0) {
-				return fault.New(fault.Usage, "`carl ledger prove` takes the number of a block, or --since SIZE").WithKept("nothing was done")
+			if len(args) > 1 || (since == "") == (len(args) == 0) {
+				return fault.New(fault.Usage, "`carl ledger prove` takes the number of one block, or --since SIZE").WithKept("nothing was done")
 			}
-			number := since
+			number, what := since, "a number of blocks"
 			if since == "" {
-				number = args[0]
+				number, what = args[0], "the number of a block"
 			}
 			n, err := strconv.ParseUint(number, 10, 64)
 			if err != nil {
-				return fault.New(fault.Usage, "%q is not a number of blocks", number).WithKept("nothing was done")
+				return fault.New(fault.Usage, "%q is not %s", number, what).WithKept("nothing was done").
+					WithHint("`carl ledger show` lists the blocks by their numbers")
 			}
 			h, err := a.openHost()
 			if err != nil {
@@ -276,7 +326,7 @@ that had so many blocks, to who has a checkpoint of that size.`,
 func (a *app) proveBlock(ctx context.Context, h *host.Host, seq uint64) error {
 	p, err := h.Ledger().Prove(ctx, seq)
 	if err != nil {
-		return err
+		return onlyRead(err)
 	}
 	return writeJSON(a.stdout, struct {
 		Schema      string   `json:"schema"`
@@ -293,7 +343,7 @@ func (a *app) proveBlock(ctx context.Context, h *host.Host, seq uint64) error {
 func (a *app) proveConsistency(ctx context.Context, h *host.Host, size uint64) error {
 	p, err := h.Ledger().ProveConsistency(ctx, size)
 	if err != nil {
-		return err
+		return onlyRead(err)
 	}
 	return writeJSON(a.stdout, struct {
 		Schema      string   `json:"schema"`
@@ -331,8 +381,12 @@ carl's source is a program that does, in under 200 lines of JavaScript.`,
 			}
 			defer h.Close()
 			r, err := h.Ledger().Export(cmd.Context(), args[0], nil)
+			var e *fault.Error
+			if errors.Is(err, fs.ErrNotExist) && errors.As(err, &e) {
+				return e.WithHint("make the folder %s first", filepath.Dir(args[0]))
+			}
 			if err != nil {
-				return err
+				return onlyRead(err)
 			}
 			fmt.Fprintf(a.stderr, "carl: exported %s of ledger %s to %s\n", count(int(r.Blocks), "block"), r.LedgerID, args[0])
 			return nil
@@ -348,7 +402,9 @@ func (a *app) ledgerRecoverCmd() *cobra.Command {
 		Short: "Let a ledger that is not whole go on, once you have confirmed the loss",
 		Long: `Keeps the blocks before the first that is not what was signed, moves everything
 behind them, the checkpoint and the receipts aside as they are, and records in a
-signed block that this happened. No line is written again but those that stay.
+signed block that this happened. No line is written again but those that stay. Where
+none stays, another ledger begins, under another id, and a constitution has to be
+adopted in it.
 
 Look at it first with carl ledger verify, and at a copy or at the receipts: this says
 that you have confirmed the loss. It does nothing without --yes, and nothing to a
@@ -365,6 +421,9 @@ than those that will follow, and gets no more until that is settled.`,
 	return cmd
 }
 
+// lossHint is what helps where the ledger is not whole.
+const lossHint = "compare with a copy or with receipts, then confirm the loss with `carl ledger recover --yes`"
+
 func (a *app) ledgerRecover(ctx context.Context, yes, asJSON bool) error {
 	h, err := a.openHost()
 	if err != nil {
@@ -375,7 +434,7 @@ func (a *app) ledgerRecover(ctx context.Context, yes, asJSON bool) error {
 		if _, err := a.verifyLedger(ctx, h, nil); err != nil {
 			var e *fault.Error
 			if errors.As(err, &e) && e.Code == fault.LedgerTampered {
-				return e.WithHint("compare with a copy or with receipts, then confirm the loss with `carl ledger recover --yes`")
+				return e.WithHint("%s", lossHint)
 			}
 			return err
 		}
@@ -385,16 +444,39 @@ func (a *app) ledgerRecover(ctx context.Context, yes, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		return writeJSON(a.stdout, struct {
-			Schema string `json:"schema"`
-			Reason string `json:"reason"`
-			Kept   uint64 `json:"kept"`
-			Aside  string `json:"aside"`
-			Seq    uint64 `json:"seq"`
-		}{"carl.ledger.recover/1", r.Reason, r.Kept, r.Aside, r.Block.Seq})
+	out := struct {
+		Schema       string `json:"schema"`
+		Reason       string `json:"reason"`
+		Kept         uint64 `json:"kept"`
+		Aside        string `json:"aside"`
+		Seq          uint64 `json:"seq"`
+		LedgerID     string `json:"ledger_id"`
+		Another      bool   `json:"another_ledger"`
+		Constitution string `json:"constitution,omitzero"` // its digest; none holds without
+		State        string `json:"state,omitzero"`
+	}{Schema: "carl.ledger.recover/1", Reason: r.Reason, Kept: r.Kept, Aside: r.Aside, Seq: r.Block.Seq, LedgerID: r.Block.LedgerID, Another: r.Kept == 0}
+	report, err := a.verifyLedger(ctx, h, nil)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintf(a.stderr, "carl: %s kept; what was not whole is in %s; block %d records it\n", count(int(r.Kept), "block"), r.Aside, r.Block.Seq)
+	var under string
+	if out.Constitution = report.State.Constitution; out.Constitution == "" {
+		under = "without a constitution: nothing is allowed until `carl fsm adopt FILE`"
+	} else if c, err := h.Constitution(out.Constitution); err != nil {
+		under = "under the constitution " + short(out.Constitution) + ", which is not kept here: `carl fsm adopt FILE` puts it back"
+	} else {
+		out.State = stateUnder(c, report.State)
+		under = fmt.Sprintf("under the constitution %s %s (%s), in the state %s", c.Name(), c.Version(), short(out.Constitution), out.State)
+	}
+	if asJSON {
+		return recorded(writeJSON(a.stdout, out), "the ledger was recovered, as block %d says", out.Seq)
+	}
+	a.warn("%s kept; what was not whole is in %s; block %d records it", count(int(r.Kept), "block"), r.Aside, r.Block.Seq)
+	if out.Another {
+		a.warn("another ledger begins, %s, %s", out.LedgerID, under)
+	} else {
+		a.warn("ledger %s goes on, %s", out.LedgerID, under)
+	}
 	return nil
 }
 
@@ -435,6 +517,9 @@ func (a *app) ledgerReplay(ctx context.Context, deadline time.Duration, asJSON b
 	report, err := h.ReplayLedger(bounded)
 	if ctx.Err() != nil {
 		return fault.New(fault.Interrupted, "interrupted").WithKept("what is not acknowledged stays in the ledger")
+	}
+	if err != nil && len(report.Destinations) == 0 {
+		return err // nothing is known of any, not even that there is none
 	}
 	if asJSON {
 		type row struct {
@@ -498,19 +583,21 @@ ledger. With --rotate a new key follows on it first, by a block that both sign.`
 				return err
 			}
 			defer h.Close()
+			kept := func(err error) error { return err }
 			if rotate {
 				b, err := h.Ledger().RotateKey(cmd.Context())
 				if err != nil {
 					return err
 				}
 				fmt.Fprintf(a.stderr, "carl: a new key signs from block %d on\n", b.Seq+1)
+				kept = func(err error) error { return recorded(err, "the key was rotated, by block %d", b.Seq) }
 			}
 			k, err := h.Ledger().Key()
 			if err != nil {
-				return err
+				return onlyRead(err)
 			}
 			if asJSON {
-				return writeJSON(a.stdout, struct {
+				return kept(writeJSON(a.stdout, struct {
 					Schema      string `json:"schema"`
 					LedgerID    string `json:"ledger_id"`
 					KeyID       string `json:"key_id"`
@@ -518,10 +605,10 @@ ledger. With --rotate a new key follows on it first, by a block that both sign.`
 					Curve       string `json:"crv"`
 					X           string `json:"x"`
 					VerifierKey string `json:"verifier_key"`
-				}{"carl.ledger.key/1", k.LedgerID, k.ID, "OKP", "Ed25519", k.X, k.VerifierKey})
+				}{"carl.ledger.key/1", k.LedgerID, k.ID, "OKP", "Ed25519", k.X, k.VerifierKey}))
 			}
-			fmt.Fprintf(a.stdout, "ledger:       %s\nkey id:       %s\npublic key:   %s\nverifier key: %s\n", k.LedgerID, k.ID, k.X, k.VerifierKey)
-			return nil
+			_, err = fmt.Fprintf(a.stdout, "ledger:       %s\nkey id:       %s\npublic key:   %s\nverifier key: %s\n", k.LedgerID, k.ID, k.X, k.VerifierKey)
+			return kept(err)
 		},
 	}
 	cmd.Flags().BoolVar(&rotate, "rotate", false, "let a new key follow on this one first")

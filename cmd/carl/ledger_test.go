@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -16,6 +17,8 @@ import (
 	"time"
 
 	"carl.camp/carl/host/camp/standin"
+	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/ledger"
 )
 
 // constitutions are two states that an agent walks between.
@@ -246,5 +249,47 @@ func TestExportedReceipts(t *testing.T) {
 	}
 	if out, err := verify(); err == nil || !strings.Contains(out, "receipt") {
 		t.Errorf("a receipt was changed: %v: %s", err, out)
+	}
+}
+
+// TestBlockRows: what a rotation and a loss are about stands in the table as well.
+func TestBlockRows(t *testing.T) {
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize)).Public().(ed25519.PublicKey)
+	east := time.Date(2026, 11, 23, 1, 2, 3, 0, time.FixedZone("east", 3600))
+	for _, c := range []struct {
+		block ledger.Block
+		what  string
+	}{
+		{ledger.Block{Kind: ledger.KindKeyRotation, KeyRotation: &ledger.KeyRotation{NewKey: key}}, "new key UDDReOZl1ipXAfp9wYsm13sDBMK5og--QWdBjzuf6o4"},
+		{ledger.Block{Kind: ledger.KindDropped, Dropped: &ledger.Dropped{From: 3, To: 17}}, "blocks 3 to 17"},
+	} {
+		c.block.Time = east
+		if row := blockRow(&c.block); row[6] != c.what || row[1] != "2026-11-23 00:02:03" {
+			t.Errorf("%q", row)
+		}
+	}
+}
+
+// TestFirstBad holds what programs are told against the errors of the ledger.
+func TestFirstBad(t *testing.T) {
+	none := int64(-1)
+	for _, c := range []struct {
+		message string
+		seq     int64
+		reason  string
+	}{
+		{"ledger: block 5 in /x.jsonl is not a block", 5, "block 5 in /x.jsonl is not a block"},
+		{"ledger: block 0: /x.jsonl does not begin with a block that opens a file", 0, "block 0: /x.jsonl does not begin with a block that opens a file"},
+		{"ledger: it ends with block 5, and the checkpoint has 9 blocks", 6, "it ends with block 5, and the checkpoint has 9 blocks"},
+		{"ledger: it ends with block -1, and the checkpoint has 9 blocks", 0, "it ends with block -1, and the checkpoint has 9 blocks"},
+		{"ledger: the checkpoint is missing beside block 5", none, "the checkpoint is missing beside block 5"},
+	} {
+		seq, reason := firstBad(fault.New(fault.LedgerTampered, "%s", c.message))
+		if reason != c.reason || (seq == nil) != (c.seq == none) || seq != nil && *seq != uint64(c.seq) {
+			t.Errorf("%s: %v, %q", c.message, seq, reason)
+		}
+	}
+	if seq, reason := firstBad(fault.New(fault.IO, "block 5")); seq != nil || reason != "" {
+		t.Errorf("of another error: %v, %q", seq, reason)
 	}
 }

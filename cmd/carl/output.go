@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/yamltree"
 )
 
 // exitNow is os.Exit, named for the one place outside main that may need it:
@@ -25,21 +26,66 @@ func (a *app) report(err error, asJSON bool) {
 	if err == nil {
 		return
 	}
+	var file *invalidFile
+	if !errors.As(err, &file) {
+		file = new(invalidFile)
+	}
 	if asJSON {
 		type body struct {
-			Code    fault.Code `json:"code"`
-			Message string     `json:"message"`
-			Hint    string     `json:"hint,omitempty"`
+			Code     fault.Code `json:"code"`
+			Message  string     `json:"message"`
+			Hint     string     `json:"hint,omitempty"`
+			Problems []problem  `json:"problems,omitempty"`
 		}
 		writeJSON(a.stderr, struct {
 			Error body `json:"error"`
-		}{body{fault.CodeOf(err), plain(err), fault.HintOf(err)}})
+		}{body{fault.CodeOf(err), plain(err), fault.HintOf(err), file.problems}})
 		return
+	}
+	if file.name != "" {
+		for i, p := range file.problems {
+			if i == maxProblems {
+				a.warn("%s: and %s more", file.name, count(len(file.problems)-i, "problem"))
+				break
+			}
+			a.warn("%s: %s", yamltree.Pos{Line: p.Line, Column: p.Column}.In(file.name), p.Message)
+		}
 	}
 	fmt.Fprintf(a.stderr, "carl: %s\n", printable(err.Error()))
 	if hint := fault.HintOf(err); hint != "" {
 		fmt.Fprintf(a.stderr, "hint: %s\n", printable(hint))
 	}
+}
+
+// problem is one thing that is wrong with a file.
+type problem struct {
+	Line    int    `json:"line"`
+	Column  int    `json:"column"`
+	Pointer string `json:"pointer"` // RFC 6901
+	Message string `json:"message"`
+}
+
+// invalidFile is an error of a file, with what is wrong with it: for people a line
+// each before the error, where it has a name; without one the error says it itself.
+type invalidFile struct {
+	error
+	name     string
+	problems []problem
+}
+
+func (f *invalidFile) Unwrap() error { return f.error }
+
+// maxProblems bounds how many problems people are told one by one.
+const maxProblems = 50
+
+// onlyRead takes back that nothing was recorded, of an error of a command that was
+// not going to.
+func onlyRead(err error) error {
+	var e *fault.Error
+	if errors.As(err, &e) && e.Kept == "nothing was recorded" {
+		return e.WithKept("")
+	}
+	return err
 }
 
 // plain is an error's message and what was kept, without the code, which

@@ -80,6 +80,16 @@ const (
 	LedgerNotFound   Code = "carl.ledger.not_found"
 	LedgerKeyInvalid Code = "carl.ledger.key_invalid"
 
+	TrainConfigInvalid Code = "carl.train.config_invalid"
+	TrainNotFound      Code = "carl.train.not_found"
+	HFTokenLeak        Code = "carl.slime.hf_token_leak"
+	SubmitFailed       Code = "carl.slime.managed_submit_failed"
+	PayloadRefused     Code = "carl.slime.payload_refused"
+	RunNotFound        Code = "carl.slime.run_not_found"
+	RunFailed          Code = "carl.slime.run_failed"
+	RunWaitEnded       Code = "carl.slime.wait_ended"
+	ResonantFailed     Code = "carl.resonant.publish_failed"
+
 	ConsentUnknown Code = "carl.consent.unknown"
 
 	SecretInvalid  Code = "carl.secret.invalid"
@@ -190,14 +200,24 @@ var codes = []Entry{
 	{ConstitutionInvalid, ExitUsage, "the constitution is not valid, or a part of it can never apply", "run `carl fsm check FILE`, and mend every line that it names"},
 	{ActionInvalid, ExitUsage, "the action is not valid; nothing was decided or recorded", "see its form in `carl fsm evaluate --help`"},
 	{ConstitutionNotAdopted, ExitDenied, "no constitution was adopted, or another one than the ledger's last decision was made by", "run `carl fsm adopt FILE`"},
-	{ConstitutionDenied, ExitDenied, "the constitution denies the action; the decision stands in the ledger", "run `carl fsm show` for the rule that is named; to change it, mend the file and run `carl fsm adopt FILE`"},
-	{ConstitutionEscalated, ExitDenied, "the constitution leaves the action to a person; the decision stands in the ledger", "ask whoever answers for it; `carl fsm show` has the rule that is named"},
+	{ConstitutionDenied, ExitDenied, "the constitution denies the action; the decision stands in the ledger", "`carl fsm show` lists the rules of each state; to change them, mend the file and run `carl fsm adopt FILE`"},
+	{ConstitutionEscalated, ExitDenied, "the constitution leaves the action to a person; the decision stands in the ledger", "ask whoever answers for it; `carl fsm show` lists the rules of each state"},
 	{ForwardFailed, ExitFailed, "a block stands in the ledger, and did not reach its destination or is another one there", "run `carl ledger verify`, then `carl ledger replay`"},
 
-	{LedgerTampered, ExitTrust, "the ledger is not what its signed head says; nothing was appended, and nothing was healed", "run `carl ledger verify`, which names the block; `carl ledger recover` goes on after a loss that you confirm"},
+	{LedgerTampered, ExitTrust, "the ledger is not what its signed head says; nothing was appended, and nothing was healed", "`carl ledger verify` names the first block or the file; compare with a copy or with receipts, and confirm a loss with `carl ledger recover --yes`"},
 	{LedgerFailed, ExitFailed, "the ledger could not be read or written; what was not acknowledged does not count", "check space, owner and mode of the home, then run `carl ledger verify`"},
 	{LedgerNotFound, ExitNotFound, "there is no ledger yet, or no such block in it", "run `carl ledger verify` for the blocks that are kept; `carl fsm adopt FILE` begins a ledger"},
 	{LedgerKeyInvalid, ExitTrust, "the key that signs the ledger is missing, damaged, or not the one that signed it so far", "restore keys/ledger.key from a copy; `carl ledger key` prints its public half"},
+
+	{TrainConfigInvalid, ExitUsage, "the training config is not valid, or its translator refuses it; nothing was sent or run", "mend the lines that are named; `carl train --schema` prints what a config may have"},
+	{TrainNotFound, ExitNotFound, "the backend's program is not in the folder that was named", "name the folder of the backend's source with --slime-dir, or as `slime.dir` in config.yaml"},
+	{HFTokenLeak, ExitTrust, "a Hugging Face token stands in the config or in what it became; nothing was sent, and the network was not touched", "take it out: the platform trains with a token of its own, and a local run inherits HF_TOKEN"},
+	{SubmitFailed, ExitFailed, "the run could not be submitted, or it is not known whether it was", "run the same command again: it goes on under the same idempotency key, and never starts a second run"},
+	{PayloadRefused, ExitUsage, "the platform refuses the run's arguments; no run was started", "mend the places that are named in the config"},
+	{RunNotFound, ExitNotFound, "the platform knows no such run", "run `carl runs list`"},
+	{RunFailed, ExitFailed, "the run ended without success", "see its error; `carl runs status ID` shows it again"},
+	{RunWaitEnded, ExitFailed, "the waiting ended before the run did; the run goes on", "run `carl runs status ID --wait`"},
+	{ResonantFailed, ExitFailed, "the file could not be published, or it is not known whether it was", "run the same command again: it goes on under the same idempotency key"},
 
 	{ConsentUnknown, ExitUsage, "no such thing to consent to", "the only one is `telemetry`"},
 
