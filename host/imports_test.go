@@ -56,6 +56,7 @@ var house = map[string]kind{
 	"host/sync":         data,
 	"host/camp":         data,
 	"host/camp/standin": data,
+	"host/train":        data,
 
 	"host/plugin":                   plugin,
 	"host/plugin/egress":            plugin,

@@ -65,7 +65,9 @@ type Paths struct {
 	Store          string // plugins/store/sha256/
 	Trust          string // plugins/trust.d/
 	PluginLock     string // carl.plugins.lock
-	Cache          string // cache/
+	// Submissions is submissions/: idempotency keys without a definite answer.
+	Submissions string
+	Cache       string // cache/
 	// Guard is .lock, the lock file under which the JSON files are changed;
 	// Refreshing is .refresh.lock, held while the platform is asked for entitlements.
 	Guard      string
@@ -100,6 +102,7 @@ func PathsOf(dir string) Paths {
 		Store:          in("plugins", "store", "sha256"),
 		Trust:          in("plugins", "trust.d"),
 		PluginLock:     in("carl.plugins.lock"),
+		Submissions:    in("submissions"),
 		Cache:          in("cache"),
 		Guard:          in(".lock"),
 		Refreshing:     in(".refresh.lock"),

@@ -1,0 +1,221 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"carl.camp/carl/host/camp"
+	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/plugin"
+	"carl.camp/carl/host/plugin/wasm"
+	"carl.camp/carl/host/step"
+	"carl.camp/carl/host/tier"
+	"carl.camp/carl/host/train"
+)
+
+// Translator is one loaded translator. Close it.
+type Translator struct {
+	*wasm.Translator
+	plugin *wasm.Plugin
+	name   string
+}
+
+// Name is the plugin's name.
+func (t *Translator) Name() string { return t.name }
+
+// Close frees the translator.
+func (t *Translator) Close() error { return t.plugin.Close(context.Background()) }
+
+// TranslatorName is the plugin of a backend: one without a slash is bundled.
+func TranslatorName(backend string) string {
+	if strings.Contains(backend, "/") {
+		return backend
+	}
+	return "carl.camp/" + backend
+}
+
+// Translator loads the translator of a backend, `slime` or the name of a plugin. The
+// error is carl.plugin.not_found where there is none of that name.
+func (h *Host) Translator(ctx context.Context, backend string) (*Translator, error) {
+	l := h.newLoader()
+	p, err := l.catalog.Resolve(TranslatorName(backend))
+	if err != nil {
+		return nil, err
+	}
+	loaded, err := l.load(ctx, p, plugin.Translator, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &Translator{loaded.Translator(), loaded, p.Manifest.Name}, nil
+}
+
+// PlanTraining makes arguments of a config with its translator, and keeps the user's
+// Hugging Face token out of them. It touches no network. The error is
+// carl.slime.hf_token_leak, or as of [train.Translate].
+func (h *Host) PlanTraining(ctx context.Context, t train.Translator, c *train.Config) (*train.Plan, error) {
+	guard := train.NewGuard(h.environ)
+	if err := guard.Check(c.JSON(), c.Place); err != nil {
+		return nil, err
+	}
+	plan, err := train.Translate(ctx, t, c)
+	if err != nil {
+		return nil, err
+	}
+	// Whatever plugin made it.
+	if err := guard.Check(plan.Args, nil); err != nil {
+		return nil, err
+	}
+	if err := guard.CheckTexts("an argument of the command line", append([]string{plan.Entrypoint, plan.Backend}, plan.Argv...)); err != nil {
+		return nil, err
+	}
+	if err := guard.Check(plan.Payload(), nil); err != nil {
+		return nil, err
+	}
+	return plan, nil
+}
+
+// SubmitTraining starts a run on the platform, once per idempotency key, if the gate
+// lets it: see [train.Submit]. key may be "". The run is recorded as a step.
+//
+// The error is that of the gate, carl.camp.unauthorized, carl.gate.tier_denied,
+// carl.slime.payload_refused, carl.slime.managed_submit_failed, or
+// carl.interrupted.
+func (h *Host) SubmitTraining(ctx context.Context, plan *train.Plan, key string, trying func(error, time.Duration)) (*train.Submitted, error) {
+	if d := h.CheckRemote(tier.TrainManaged); !d.Allowed {
+		return nil, d.Err()
+	}
+	client, err := h.platform(true)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.home.Create(); err != nil {
+		return nil, err
+	}
+	submitted, err := train.Submit(ctx, client, plan.Payload(), train.SubmitOptions{
+		Keys:    h.home.Paths.Submissions,
+		Account: h.config.Camp.URL,
+		Key:     key,
+		Trying:  trying,
+	})
+	if submitted != nil {
+		h.recordRun(step.External, "slime run submitted", submitted.Run, plan)
+	}
+	return submitted, err
+}
+
+// recordRun records a step about a run, which stands without it.
+func (h *Host) recordRun(action, name string, run camp.Run, plan *train.Plan) {
+	yes := true
+	metadata := `{"slime_run_id":` + strconv.Quote(run.ID) + `,"status":` + quoteJSON(run.Status)
+	if plan != nil {
+		metadata += `,"backend":` + quoteJSON(plan.Backend) + `,"config_digest":` + strconv.Quote(plan.ConfigDigest)
+	}
+	if run.ResonantID != "" {
+		metadata += `,"resonant_id":` + quoteJSON(run.ResonantID)
+	}
+	s := step.Step{Action: action, Name: name, Session: run.ID, Success: &yes, Metadata: []byte(metadata + "}")}
+	if err := h.Record(s); err != nil {
+		h.log.Warn("the run could not be recorded; it goes on", "run", run.ID, "error", err)
+	}
+}
+
+// Run asks the platform how a run is. The error is carl.slime.run_not_found, or as of
+// [camp.CallError.Fault].
+func (h *Host) Run(ctx context.Context, id string) (camp.Run, error) {
+	client, err := h.platform(true)
+	if err != nil {
+		return camp.Run{}, err
+	}
+	run, err := client.Run(ctx, id)
+	return run, runError(id, err)
+}
+
+// Runs asks the platform for the account's runs.
+func (h *Host) Runs(ctx context.Context) ([]camp.Run, error) {
+	client, err := h.platform(true)
+	if err != nil {
+		return nil, err
+	}
+	runs, err := client.Runs(ctx)
+	return runs, runError("", err)
+}
+
+// WaitRun waits for the end of a run: see [train.Wait]. A checkpoint is recorded when
+// its resonant is there.
+func (h *Host) WaitRun(ctx context.Context, id string, seen func(camp.Run), lost func(error, time.Duration)) (camp.Run, error) {
+	client, err := h.platform(true)
+	if err != nil {
+		return camp.Run{}, err
+	}
+	recorded := false
+	run, err := train.Wait(ctx, client, id, func(run camp.Run) {
+		if run.ResonantID != "" && !recorded {
+			recorded = true
+			h.recordRun(step.Checkpoint, "slime resonant finished", run, nil)
+		}
+		if seen != nil {
+			seen(run)
+		}
+	}, lost)
+	return run, runError(id, err)
+}
+
+// runError puts the error of a call about runs into words.
+func runError(id string, err error) error {
+	var call *camp.CallError
+	switch {
+	case !errors.As(err, &call):
+		return err
+	case call.Failure == camp.FailNotFound && id != "":
+		return fault.New(fault.RunNotFound, "the platform knows no run %s", id)
+	}
+	return call.Fault()
+}
+
+// PublishResonant sends a file to the platform as what came of a run; runID may be "".
+func (h *Host) PublishResonant(ctx context.Context, r io.Reader, size int64, runID, key string, progress func(sent int64)) (string, error) {
+	client, err := h.platform(true)
+	if err != nil {
+		return "", err
+	}
+	id, err := client.PublishResonant(ctx, r, size, runID, key, progress)
+	var call *camp.CallError
+	switch {
+	case err == nil:
+		h.recordRun(step.Checkpoint, "resonant published", camp.Run{ID: runID, Status: "published", ResonantID: id}, nil)
+		return id, nil
+	case errors.As(err, &call) && call.Failure == camp.FailNotFound:
+		return "", fault.New(fault.RunNotFound, "the platform knows no run %s", runID).WithKept("nothing was published")
+	}
+	return "", runError("", err)
+}
+
+// StartLocal returns the reader that makes steps of what a run on this machine
+// writes; it is to be closed when the run has ended.
+func (h *Host) StartLocal(runID string) *train.LogReader {
+	return &train.LogReader{RunID: runID, Record: func(s step.Step) {
+		if err := h.Record(s); err != nil {
+			h.log.Warn("a step of the run could not be recorded; the run goes on", "step", s.Name, "error", err)
+		}
+	}}
+}
+
+func quoteJSON(s string) string {
+	b, _ := jsontext.AppendQuote(nil, strings.ToValidUTF8(s, "�"))
+	return string(b)
+}
+
+// SlimeDir is the folder of a local slime that config.yaml names, or "".
+func (h *Host) SlimeDir() string {
+	if h.config.SlimeDir == "" {
+		return ""
+	}
+	return filepath.Clean(h.config.SlimeDir)
+}

@@ -1,0 +1,79 @@
+package train
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+)
+
+// schemaURL is the base of references within the schema; nothing is there.
+const schemaURL = "carl:args"
+
+// noLoader keeps a schema from making carl read files or open connections.
+type noLoader struct{}
+
+func (noLoader) Load(string) (any, error) {
+	return nil, errors.New("a schema may refer to itself only")
+}
+
+// validate holds arguments against a JSON Schema (2020-12). The first place that
+// does not fit is named; the value is not.
+func validate(schema, args []byte) error {
+	if v := jsontext.Value(args); !v.IsValid() || v.Kind() != '{' {
+		return errNotObject
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		return errors.New("the schema is not JSON")
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.UseLoader(noLoader{})
+	if err := c.AddResource(schemaURL, doc); err != nil {
+		return errors.New("the schema cannot be read")
+	}
+	s, err := c.Compile(schemaURL)
+	if err != nil {
+		return errors.New("the schema cannot be read")
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(args))
+	if err != nil {
+		return errNotObject
+	}
+	var invalid *jsonschema.ValidationError
+	if err := s.Validate(value); errors.As(err, &invalid) {
+		return errors.New(deepest(invalid))
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// deepest says where a value does not fit, by the cause that lies deepest.
+func deepest(e *jsonschema.ValidationError) string {
+	for len(e.Causes) > 0 {
+		e = e.Causes[0]
+	}
+	var at strings.Builder
+	for _, token := range e.InstanceLocation {
+		at.WriteByte('/')
+		at.WriteString(strings.NewReplacer("~", "~0", "/", "~1").Replace(token))
+	}
+	what := "does not fit"
+	switch k := e.ErrorKind.(type) {
+	case *kind.AdditionalProperties:
+		what = "has members that are not in it"
+	case *kind.Required:
+		what = "misses " + strings.Join(k.Missing, ", ")
+	case *kind.Type:
+		what = "is " + k.Got + ", not " + strings.Join(k.Want, " or ")
+	}
+	if at.Len() == 0 {
+		return "the whole " + what
+	}
+	return at.String() + " " + what
+}
