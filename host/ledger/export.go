@@ -36,8 +36,10 @@ RFC 7638 thumbprint is key_id. Its hash is SHA-256 over a zero byte, the line
 without sig, and the 64 bytes of the signature: the prev_hash of the next line, and
 a leaf of the Merkle tree of RFC 6962 whose root the checkpoint signs.
 
-Ask somebody other than who gave you this folder whether the last key of keys.txt is
-the right one: ` + "`carl ledger key`" + ` prints it on the machine that signs.
+Ask somebody other than who gave you this folder whether the last key of keys.txt,
+the one in use, whose id the program prints, is the right one: ` + "`carl ledger key`" + `
+prints key and id on the machine that signs. An earlier key in that file vouches for
+nothing but the blocks that it signed.
 `
 
 // Export verifies the ledger and writes it to dir, a folder that does not exist

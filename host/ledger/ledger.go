@@ -91,6 +91,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"io/fs"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -155,6 +156,7 @@ type Ledger struct {
 	fs         private.FS
 	clock      func() time.Time
 	maxSegment int64
+	maxPending int
 	forwarded  func(string) (uint64, bool)
 	receiptKey string
 
@@ -174,7 +176,7 @@ type Ledger struct {
 // Open makes a ledger of what lies at the paths. It touches nothing: the first
 // append makes the files, and the key.
 func Open(o Options) *Ledger {
-	l := &Ledger{paths: o.Paths, fs: o.FS, clock: o.Clock, maxSegment: o.MaxSegment, forwarded: o.Forwarded, receiptKey: o.ReceiptKey}
+	l := &Ledger{paths: o.Paths, fs: o.FS, clock: o.Clock, maxSegment: o.MaxSegment, maxPending: maxPending, forwarded: o.Forwarded, receiptKey: o.ReceiptKey}
 	if l.fs == nil {
 		l.fs = private.OS()
 	}
@@ -483,6 +485,10 @@ func newLedgerID() string {
 func failed(verb, path string, err error) error {
 	if errors.Is(err, errTooLong) {
 		return tampered("%s: %w", path, err)
+	}
+	var p *fs.PathError
+	if errors.As(err, &p) && p.Path == path {
+		err = p.Err // which does not name the path again
 	}
 	return fault.New(fault.LedgerFailed, "ledger: cannot %s %s: %w", verb, path, err).WithKept("nothing was recorded")
 }
