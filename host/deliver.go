@@ -11,7 +11,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"carl.camp/carl/host/axon"
-	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/home"
 	"carl.camp/carl/host/sync"
 	"carl.camp/carl/host/world"
@@ -148,15 +147,16 @@ func (h *Host) syncOptions() (sync.Options, error) {
 
 func (h *Host) optionsWith(source string) (sync.Options, error) {
 	o := sync.Options{
-		Spool:    h.spool,
-		Ledger:   h.ledger,
-		Lock:     filepath.Join(h.home.Paths.Spool, "sync.lock"),
-		Source:   source,
-		Redactor: h.redactor,
-		Consent:  h.consent,
-		Exact:    true,
-		Log:      logTo(h.log.Named("sync")),
-		Progress: h.progress,
+		Spool:     h.spool,
+		Ledger:    h.ledger,
+		Lock:      filepath.Join(h.home.Paths.Spool, "sync.lock"),
+		Source:    source,
+		Redactor:  h.redactor,
+		Consent:   h.consent,
+		Consented: h.consented,
+		Exact:     true,
+		Log:       logTo(h.log.Named("sync")),
+		Progress:  h.progress,
 	}
 	state, err := h.home.Consent().State(h.environ)
 	if err != nil {
@@ -196,13 +196,13 @@ func receivesLedger(d *home.Destination) bool {
 
 // forwarded is what the ledger asks before it lets go of a file.
 func (h *Host) forwarded(ledgerID string) (next uint64, some bool) {
-	o := sync.Options{Spool: h.spool, Ledger: h.ledger, Consent: h.consent}
+	o := sync.Options{Spool: h.spool, Ledger: h.ledger, Consent: h.consent, Consented: h.consented}
 	for i := range h.config.Destinations {
 		if d := &h.config.Destinations[i]; receivesLedger(d) {
 			o.Destinations = append(o.Destinations, sync.Destination{Name: d.Name, Ledger: true, Network: h.reachesNetwork(d)})
 		}
 	}
-	return sync.Forwarded(o)
+	return sync.Forwarded(o, ledgerID)
 }
 
 // LedgerPending is how many of the first size blocks of the ledger the slowest
@@ -218,27 +218,25 @@ func (h *Host) LedgerPending(size uint64) uint64 {
 // ReplayLedger forwards what destinations are still to have of the ledger, now,
 // whatever they asked carl to wait; a pause stays one. It says what happened; the
 // error is carl.constitutional.forward_failed where a destination holds another
-// block.
+// block, or more of them than there are.
 func (h *Host) ReplayLedger(ctx context.Context) (sync.Report, error) {
+	if !h.home.Exists() {
+		return h.SyncStatus(ctx) // there is no ledger, and looking must not make a home
+	}
 	o, err := h.syncOptions()
 	if err != nil {
 		return sync.Report{}, err
 	}
-	o.Tasks = nil
+	o.Tasks, o.AtOnce = nil, true
 	o.Destinations = slices.DeleteFunc(o.Destinations, func(d sync.Destination) bool { return !d.Ledger })
 	for i := range o.Destinations {
 		o.Destinations[i].NoSignals = true
 	}
 	report, err := sync.Run(ctx, o)
-	if err != nil {
-		return report, err
+	if err == nil {
+		err = report.Alarm()
 	}
-	for _, d := range report.Destinations {
-		if d.Ledger != nil && d.Ledger.Code == fault.ForwardFailed {
-			return report, fault.New(fault.ForwardFailed, "ledger: %s: %s", d.Name, d.Ledger.Reason).WithKept("it gets no more").WithHint("%s", d.Ledger.Hint)
-		}
-	}
-	return report, nil
+	return report, err
 }
 
 // consent is asked before each delivery. Offline it is withheld: a plugin that
@@ -250,6 +248,13 @@ func (h *Host) consent() (granted bool, epoch uint32) {
 		return false, 0
 	}
 	return state.Granted && !h.offline, state.Epoch
+}
+
+// consented is whether the user has consented, whatever forbids sending at this
+// moment. Where that cannot be read, nothing is given up for it.
+func (h *Host) consented() bool {
+	state, err := h.home.Consent().State(h.environ)
+	return err != nil || state.Stored
 }
 
 func (h *Host) destination(d *home.Destination, l *loader) sync.Destination {

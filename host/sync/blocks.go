@@ -5,13 +5,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/ledger"
-	"carl.camp/carl/host/private"
 	"carl.camp/carl/host/world"
 )
 
@@ -21,112 +20,62 @@ const (
 	// sent again.
 	maxBlocks     = 64
 	maxBlockBytes = 1 << 20
-	// maxCursor bounds the file of a cursor.
-	maxCursor = 64 << 10
+	// lastCall is the least time in which a delivery is begun, or a quarter of
+	// what a Run had, where that is less: the answer is awaited for half of it.
+	lastCall = 2500 * time.Millisecond
 )
-
-// blockCursor is how far a destination has the ledger: the file
-// state/<name>.ledger. Losing it costs the blocks being offered again, and
-// answered as known.
-type blockCursor struct {
-	V        int    `json:"v"`
-	LedgerID string `json:"ledger_id,omitzero"`
-	// Next is the first block that the destination was not heard to have.
-	Next uint64 `json:"next"`
-	// Last is the hash of the block before that, in hex: what the destination has,
-	// whatever the ledger came to have there since.
-	Last string `json:"last,omitzero"`
-	// Skipped blocks were gone before they could be sent.
-	Skipped      uint64    `json:"skipped,omitzero"`
-	Acknowledged uint64    `json:"acknowledged"`
-	Attempts     int       `json:"attempts,omitzero"`
-	NotBefore    time.Time `json:"not_before,omitzero"`
-	Paused       bool      `json:"paused,omitzero"`
-	Code         string    `json:"code,omitzero"`
-	Reason       string    `json:"reason,omitzero"`
-	Hint         string    `json:"hint,omitzero"`
-}
 
 // blockLane brings the ledger to one destination: the exact lines, in the order
 // of their numbers, each as often as it takes to be answered, and nothing behind
 // one that is not. It is used by one goroutine, under the sync lock.
 type blockLane struct {
-	lane
+	lane    // its limit is of blocks, its progress of one delivery
 	path    string
 	cursor  blockCursor
 	key     string // with which the blocks are signed that the forwarder was opened for
 	waiting uint64
+	least   time.Duration // in which a delivery may begin
+	// wentBack is the block at which the destination asked for an earlier one in
+	// this run, and one more; 0 where it did not.
+	wentBack uint64
 }
 
 func newBlockLane(o *Options, d *Destination) *blockLane {
-	return &blockLane{lane: lane{o: o, dest: d, topic: world.Ledger}, path: o.Spool.LedgerCursor(d.Name)}
+	return &blockLane{lane: lane{o: o, dest: d, topic: world.Ledger, limit: maxBlocks}, path: o.Spool.LedgerCursor(d.Name)}
 }
 
-// load reads the cursor, and whether anything may be sent. A damaged cursor is
-// moved aside.
-func (l *blockLane) load() error {
-	l.granted = true
-	if l.dest.Network {
-		l.granted, l.epoch = l.o.consent()
-	}
-	l.cursor = blockCursor{V: 1}
-	data, err := private.ReadFile(l.path, maxCursor)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	err = private.ParseJSON(data, &l.cursor)
-	var later *private.TooNewError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &later):
-		return fault.New(fault.HomeTooNew, "%s: %w", l.path, err).WithHint("%s", later.Use)
-	}
-	l.cursor = blockCursor{V: 1}
-	_, err = private.Quarantine(l.path)
-	return err
-}
-
-func (l *blockLane) save() error {
-	data, err := private.FormatJSON(&l.cursor)
-	if err != nil {
-		return err
-	}
-	if err := private.MkdirAll(filepath.Dir(l.path)); err != nil {
-		return err
-	}
-	return private.WriteFile(l.path, data)
-}
-
-// open returns a reader at the cursor. Where the ledger does not have the block
-// any more that the destination had last, it begins with the one in its place: the
-// destination will say what it holds.
-func (l *blockLane) open() (*ledger.Reader, error) {
-	from, held := l.cursor.Next, l.cursor.Last != "" && l.cursor.Next > 0
+// open returns a reader at the cursor, or why there is nothing to be sent. Where
+// the ledger does not have the block any more that the destination had last, it
+// begins with the one in its place: the destination will say what it holds.
+func (l *blockLane) open(ctx context.Context) (*ledger.Reader, halt, error) {
+	c := &l.cursor
+	from, held := c.Next, c.Last != "" && c.Next > 0
 	if held {
 		from--
 	}
 	r, skipped, err := l.o.Ledger.Read(from)
 	if err != nil {
-		return nil, err
+		return nil, halt{}, err
 	}
-	if id := r.LedgerID(); id != "" && id != l.cursor.LedgerID {
+	if id := r.LedgerID(); id != "" && id != c.LedgerID {
 		// Another ledger began since; or the first.
-		if l.cursor.LedgerID != "" && l.cursor.Next > 0 {
+		anew := c.Next > 0
+		c.LedgerID, c.Next, c.Last, c.Skipped, c.Noted = id, 0, "", 0, 0
+		if anew {
 			r.Close()
-			l.cursor.Next, l.cursor.Last, l.cursor.LedgerID = 0, "", id
-			return l.open()
+			return l.open(ctx)
 		}
-		l.cursor.LedgerID = id
 	}
-	if r.Size() < l.cursor.Next {
-		l.cursor.Next, l.cursor.Last = r.Size(), ""
-		r.Close()
-		l.o.Log(world.LogError, fmt.Sprintf("%s: it has blocks that the ledger has not: run `carl ledger verify`", l.dest.Name))
-		return l.open()
+	if r.Size() < c.Next {
+		if r.LedgerID() == "" {
+			return r, halt{}, nil // nothing is there, and nothing can be said of it
+		}
+		stop, err := l.rolledBack(ctx, r.Size())
+		if err != nil || stop.kind != goOn {
+			r.Close()
+			return nil, stop, err
+		}
+		return r, halt{}, nil
 	}
 	switch {
 	case held && skipped > 0:
@@ -135,21 +84,44 @@ func (l *blockLane) open() (*ledger.Reader, error) {
 		lines, err := r.Next(context.Background(), 1, maxBlockBytes)
 		if err != nil {
 			r.Close()
-			return nil, err
+			return nil, halt{}, err
 		}
-		if len(lines) != 1 || hex.EncodeToString(lines[0].Hash[:]) != l.cursor.Last {
+		if len(lines) != 1 || hex.EncodeToString(lines[0].Hash[:]) != c.Last {
 			r.Close()
-			l.cursor.Next, l.cursor.Last = from, ""
-			return l.open()
+			c.Next, c.Last = from, ""
+			return l.open(ctx)
 		}
 	}
-	if skipped > 0 {
-		l.cursor.Skipped += skipped
-		l.cursor.Next += skipped
-		l.o.Log(world.LogError, fmt.Sprintf("%s: %d blocks of the ledger were gone before they could be sent", l.dest.Name, skipped))
-	}
+	l.pass(skipped)
 	l.waiting = r.Waiting()
-	return r, nil
+	return r, halt{}, nil
+}
+
+// rolledBack is a ledger with fewer blocks than the destination has of it. After a
+// power cut the checkpoint may be an older one, and the blocks are there.
+func (l *blockLane) rolledBack(ctx context.Context, size uint64) (halt, error) {
+	report, err := l.o.Ledger.Verify(ctx, nil)
+	switch {
+	case err == nil && report.Size >= l.cursor.Next:
+		return halt{}, nil
+	case err == nil:
+		size = report.Size
+	case fault.CodeOf(err) != fault.LedgerTampered:
+		return halt{}, err
+	}
+	return halt{kind: paused, code: fault.ForwardFailed,
+		reason: fmt.Sprintf("the destination has acknowledged %d blocks, and the ledger has %d: it was rolled back", l.cursor.Next, size),
+		hint:   fmt.Sprintf("run `carl ledger verify`, and compare with a copy or with the destination; `carl sync --resume %s` goes on from what is here", l.dest.Name)}, nil
+}
+
+// pass moves the cursor over blocks that are gone.
+func (l *blockLane) pass(gone uint64) {
+	if gone == 0 {
+		return
+	}
+	c := &l.cursor
+	c.Skipped, c.Next, c.Last = c.Skipped+gone, c.Next+gone, ""
+	l.o.Log(world.LogError, fmt.Sprintf("%s: %d blocks of the ledger were gone before they could be sent, up to block %d", l.dest.Name, gone, c.Next-1))
 }
 
 // run sends what the ledger has, until the destination wants no more.
@@ -158,72 +130,154 @@ func (l *blockLane) run(ctx context.Context, mode runMode) error {
 	if err := l.load(); err != nil {
 		return err
 	}
-	if !l.granted || l.cursor.Paused || !mode.mended && l.cursor.NotBefore.After(l.o.now()) {
+	c := &l.cursor
+	if !l.granted || c.Paused {
 		return nil
 	}
-	r, err := l.open()
-	if err != nil {
-		return err
+	if l.o.AtOnce || mode.mended && notLoaded(fault.Code(c.Code)) {
+		c.NotBefore = time.Time{}
 	}
-	defer func() { r.Close() }()
-	for ctx.Err() == nil {
-		lines, err := r.Next(ctx, maxBlocks, maxBlockBytes)
-		if err != nil || len(lines) == 0 {
+	if c.Hint == longerDeadline {
+		l.limit = 1 // else what it has answered meanwhile would be forgotten again
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		l.least = min(lastCall, time.Until(deadline)/4)
+	}
+	for ctx.Err() == nil && l.o.ready(ctx, c.NotBefore) {
+		stop, err := l.round(ctx)
+		switch {
+		case err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()):
+			return nil
+		case err != nil:
 			return err
-		}
-		l.worked = true
-		stop := l.sendBlocks(ctx, lines)
-		l.settleBlocks(stop)
-		if stop.kind == stopped || stop.kind == withheld {
-			return l.save()
-		}
-		if err := l.save(); err != nil {
-			return err
-		}
-		switch stop.kind {
-		case goOn:
-		case again:
-			next, err := l.open()
-			if err != nil {
-				return err
-			}
-			r.Close()
-			r = next
-		default:
+		case stop.kind == again:
+		case stop.kind != backingOff || l.o.AtOnce:
 			return nil
 		}
 	}
 	return nil
 }
 
+// round sends until there is nothing left, or something is in the way, which is
+// in the cursor then.
+func (l *blockLane) round(ctx context.Context) (stop halt, err error) {
+	r, stop, err := l.open(ctx)
+	if err != nil {
+		return halt{}, err
+	}
+	if stop.kind != goOn {
+		l.worked = true
+		l.settleBlocks(stop)
+		return stop, l.save()
+	}
+	defer r.Close()
+	for stop.kind == goOn && l.timeLeft(ctx) {
+		lines, err := r.Next(ctx, l.limit, maxBlockBytes)
+		if err != nil || len(lines) == 0 {
+			return halt{}, err
+		}
+		l.worked = true
+		l.pass(lines[0].Seq - l.cursor.Next)
+		stop = l.sendBlocks(ctx, lines)
+		l.settleBlocks(stop)
+		if err := l.save(); err != nil {
+			return halt{}, err
+		}
+	}
+	return stop, nil
+}
+
+// timeLeft reports whether an answer may be awaited for long enough.
+func (l *blockLane) timeLeft(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() == nil && (!ok || time.Until(deadline) >= l.least)
+}
+
+// half is a context for half of the time that ctx leaves.
+func half(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Until(deadline)/2)
+}
+
 // sendBlocks makes one delivery, and moves the cursor behind what was answered.
 func (l *blockLane) sendBlocks(ctx context.Context, lines []ledger.Line) halt {
+	l.progress = 0
 	if stop := l.forward(ctx, lines[0].Key); stop.kind != goOn {
 		return stop
+	}
+	if !l.timeLeft(ctx) {
+		return halt{kind: stopped} // loading took it
 	}
 	if !l.stillGranted() {
 		return halt{kind: withheld}
 	}
 	events := make([]world.Event, len(lines))
 	for i, line := range lines {
-		events[i] = world.Event{ID: line.Sig, Type: "carl.ledger." + string(line.Kind), Subject: string(line.Kind), Time: uint64(line.Time.UnixNano()), Body: line.Text}
+		events[i] = world.Event{ID: line.Sig, Type: "carl.ledger." + string(line.Kind), Subject: string(line.Kind), Time: nanoseconds(line.Time), Body: line.Text}
 	}
-	outcomes, err := l.forwarder.Deliver(ctx, world.Ledger, events)
-	if err != nil && ctx.Err() != nil {
-		return halt{kind: stopped}
-	}
+	bounded, cancel := half(ctx)
+	defer cancel()
+	outcomes, err := l.forwarder.Deliver(bounded, world.Ledger, events)
 	if err == nil {
 		err = wellFormed(outcomes, len(events))
 	}
-	if err != nil {
-		return l.failed(ctx, err)
+	switch {
+	case err == nil:
+		return l.judgeBlocks(ctx, lines, outcomes)
+	case errors.Is(ctx.Err(), context.Canceled):
+		return halt{kind: stopped}
+	case bounded.Err() != nil, fault.CodeOf(err) == fault.PluginTimeout:
+		return l.late(ctx, lines)
 	}
-	return l.judgeBlocks(lines, outcomes)
+	return l.undelivered(ctx, lines, err)
+}
+
+const (
+	// lateReason and longerDeadline are the words where an answer did not come in time;
+	// the next run knows by the hint to go on block by block.
+	lateReason     = "sent, and not answered in time"
+	longerDeadline = "run `carl ledger replay --deadline 5m`"
+)
+
+// late is a delivery that was not answered in time. What of it the destination has
+// is not known; block by block, each answer counts.
+func (l *blockLane) late(ctx context.Context, lines []ledger.Line) halt {
+	if len(lines) > 1 && l.timeLeft(ctx) {
+		l.limit = 1
+		return halt{kind: again}
+	}
+	return halt{kind: backingOff, code: fault.SyncUnavailable, reason: lateReason, hint: longerDeadline}
+}
+
+// undelivered deals with a delivery that failed as a whole: with fewer blocks
+// where that may help.
+func (l *blockLane) undelivered(ctx context.Context, lines []ledger.Line, err error) halt {
+	var failure *world.Failure
+	switch errors.As(err, &failure); {
+	case failure == nil:
+		// Most faults of a plugin pass. From one that does not, the blocks before
+		// the one that fells it are saved.
+		if l.faults == 0 && l.cursor.Attempts < faultsBeforeSplit || l.faults >= maxFaults {
+			return l.failed(ctx, err)
+		}
+		if l.faults++; len(lines) == 1 {
+			return l.failed(ctx, fmt.Errorf("block %d: %w", lines[0].Seq, err))
+		}
+	case failure.Kind != world.TooLarge && failure.Kind != world.RejectedBatch:
+		return l.failed(ctx, failure)
+	case len(lines) == 1:
+		return l.refused(ctx, lines[0], failure.Message)
+	}
+	l.limit = len(lines) / 2
+	return halt{kind: again}
 }
 
 // judgeBlocks takes the outcomes in order. Nothing behind a block that was not
 // stored counts, whatever is said of it: the chain has no gaps.
-func (l *blockLane) judgeBlocks(lines []ledger.Line, outcomes []world.Outcome) halt {
+func (l *blockLane) judgeBlocks(ctx context.Context, lines []ledger.Line, outcomes []world.Outcome) halt {
 	var receipts []ledger.Receipt
 	stop := halt{}
 	for i, line := range lines {
@@ -239,8 +293,7 @@ func (l *blockLane) judgeBlocks(lines []ledger.Line, outcomes []world.Outcome) h
 		case world.Conflict:
 			stop = l.conflict(line, o.Text)
 		case world.Rejected:
-			stop = halt{kind: paused, code: fault.SyncRejected, hint: fmt.Sprintf("see why, then run `carl sync --resume %s`", l.dest.Name),
-				reason: l.words(fmt.Sprintf("the destination refuses block %d: %s", line.Seq, o.Text))}
+			stop = l.refused(ctx, line, o.Text)
 		case world.Retry:
 			if i > 0 {
 				stop = halt{kind: again} // it may only have had no time for more
@@ -271,11 +324,58 @@ func (l *blockLane) conflict(line ledger.Line, have string) halt {
 		reason: l.words(fmt.Sprintf("under block %d the destination holds %s, and here is %x", line.Seq, have, line.Hash[:]))}
 }
 
+// refused is a block that the destination will never take as it is, unless it only
+// lacks blocks before it.
+func (l *blockLane) refused(ctx context.Context, line ledger.Line, why string) halt {
+	reason := fmt.Sprintf("the destination refuses block %d: %s", line.Seq, why)
+	if next, ok := gap(why); ok && next < line.Seq {
+		r, skipped, err := l.o.Ledger.Read(next)
+		if err != nil {
+			return l.failed(ctx, err)
+		}
+		r.Close()
+		switch {
+		case skipped > 0:
+			reason = fmt.Sprintf("the destination wants block %d, and blocks %d to %d are not kept here any more", next, next, next+skipped-1)
+		case line.Seq < l.wentBack:
+			reason = fmt.Sprintf("the destination wants block %d again, and did not keep what it got from there on", next)
+		default:
+			l.goBack(line, next)
+			return halt{kind: again}
+		}
+	}
+	return halt{kind: paused, code: fault.SyncRejected, reason: l.words(reason),
+		hint: fmt.Sprintf("see why, then run `carl sync --resume %s`", l.dest.Name)}
+}
+
+// goBack moves the cursor to what the destination wants: it has lost blocks, or
+// never had them. It does so again in this run only behind the block at which
+// it was asked to.
+func (l *blockLane) goBack(line ledger.Line, next uint64) {
+	l.o.Log(world.LogWarn, fmt.Sprintf("%s: it does not have the ledger from block %d on; it gets it again", l.dest.Name, next))
+	c := &l.cursor
+	l.wentBack = line.Seq + 1
+	c.Acknowledged -= min(c.Acknowledged, c.Next-next)
+	c.Next, c.Last = next, ""
+}
+
+// gap reads the reason of a refusal that says which block a destination wants
+// first: "gap: expected N", and whatever follows a semicolon (see wit/README.md).
+func gap(reason string) (next uint64, ok bool) {
+	rest, ok := strings.CutPrefix(reason, "gap: expected ")
+	digits, _, _ := strings.Cut(rest, ";")
+	next, err := strconv.ParseUint(digits, 10, 64)
+	return next, ok && err == nil
+}
+
 // settleBlocks writes into the cursor how a delivery ended.
 func (l *blockLane) settleBlocks(stop halt) {
 	c := &l.cursor
 	switch stop.kind {
 	case goOn, again:
+		if l.progress == 0 {
+			return
+		}
 		c.Attempts, c.NotBefore = 0, time.Time{}
 		c.Code, c.Reason, c.Hint = "", "", ""
 		return
@@ -323,90 +423,4 @@ func (l *blockLane) forward(ctx context.Context, key string) halt {
 	}
 	l.forwarder, l.key = forwarder, key
 	return halt{}
-}
-
-// LedgerStatus is the part of a [DestinationStatus] about the ledger.
-type LedgerStatus struct {
-	State        LaneState
-	Code         fault.Code
-	Reason, Hint string
-	// Pending counts the blocks that the destination is still to have, Skipped
-	// those that were gone before they could be sent.
-	Pending, Acknowledged, Skipped uint64
-	NotBefore                      time.Time
-}
-
-// Due reports whether blocks wait that may be sent. What nobody consented to is
-// not due, and not lost either: the ledger keeps it.
-func (s *LedgerStatus) Due() bool { return s != nil && s.Pending > 0 && s.State != Disabled }
-
-// ledgerReport puts a lane of blocks into words.
-func (l *blockLane) ledgerReport() (*LedgerStatus, error) {
-	if err := l.load(); err != nil {
-		return &LedgerStatus{State: BackingOff, Reason: "its files could not be read", Hint: "run `carl doctor`"}, err
-	}
-	r, err := l.open()
-	if err != nil {
-		return &LedgerStatus{State: Paused, Code: fault.CodeOf(err), Reason: "the ledger cannot be read", Hint: "run `carl ledger verify`"}, err
-	}
-	r.Close()
-	c := &l.cursor
-	s := &LedgerStatus{State: OK, Pending: l.waiting, Acknowledged: c.Acknowledged, Skipped: c.Skipped,
-		Code: fault.Code(c.Code), Reason: c.Reason, Hint: c.Hint}
-	switch {
-	case !l.granted:
-		s.State, s.Code, s.Reason, s.Hint = Disabled, "", l.o.Withheld, l.o.WithheldHint
-		if s.Reason == "" {
-			s.Reason, s.Hint = "telemetry consent is not given", "run `carl consent grant telemetry`"
-		}
-	case c.Paused:
-		s.State = Paused
-	case c.Attempts > 0 && s.Pending > 0:
-		s.State, s.NotBefore = BackingOff, c.NotBefore
-		if s.Hint == "" {
-			s.Hint = "run `carl ledger replay`"
-		}
-	case s.Pending > 0:
-		s.Reason, s.Hint = "not sent yet", "run `carl sync`"
-	}
-	return s, nil
-}
-
-// resumeBlocks lifts the pause and the back-off of a destination's ledger.
-func (o *Options) resumeBlocks(d *Destination, match func(*blockCursor) bool) error {
-	if !d.Ledger || o.Ledger == nil {
-		return nil
-	}
-	l := newBlockLane(o, d)
-	if err := l.load(); err != nil {
-		return err
-	}
-	c := &l.cursor
-	if !match(c) || !c.Paused && (c.Attempts == 0 || c.Hint == askedToWait) {
-		return nil
-	}
-	c.Paused, c.Attempts, c.NotBefore = false, 0, time.Time{}
-	c.Code, c.Reason, c.Hint = "", "", ""
-	return l.save()
-}
-
-// Forwarded is the first block that some destination is still to have; false
-// where no destination gets the ledger, or may have it.
-func Forwarded(o Options) (next uint64, some bool) {
-	for i := range o.Destinations {
-		if d := &o.Destinations[i]; d.Ledger {
-			l := newBlockLane(&o, d)
-			if l.load() != nil {
-				return 0, true
-			}
-			if !l.granted {
-				continue // what nobody may have need not be kept for anybody
-			}
-			if !some || l.cursor.Next < next {
-				next = l.cursor.Next
-			}
-			some = true
-		}
-	}
-	return next, some
 }

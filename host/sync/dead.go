@@ -2,6 +2,7 @@ package sync
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -107,24 +108,25 @@ func eachDestination(letters []DeadLetter, do func(destination string, ids ...st
 
 // Resume takes back the pause or the back-off of a destination, once what
 // caused it is mended. A time that the destination asked carl to wait for
-// stays. It waits for a sync that is at work, until ctx is done: carl.sync.busy.
+// stays, but for the ledger, which is small and in order. What of the ledger was
+// gone before it could be sent counts as known from then on. It waits for a sync that is at work, until ctx is done: carl.sync.busy.
 func Resume(ctx context.Context, o Options, name string) error {
 	if _, err := o.find(name); err != nil {
 		return err
 	}
-	return o.resume(ctx, func(d *Destination, _ string) bool { return d.Name == name })
+	return o.resume(ctx, true, func(d *Destination, _ string) bool { return d.Name == name })
 }
 
 // LoggedIn takes back the pauses that a login mends, see [Destination.Login].
 func LoggedIn(ctx context.Context, o Options) error {
-	return o.resume(ctx, func(d *Destination, pausedFor string) bool {
+	return o.resume(ctx, false, func(d *Destination, pausedFor string) bool {
 		return d.Login && fault.Code(pausedFor) == fault.SyncUnauthorized
 	})
 }
 
 // resume takes back the pauses and the back-offs that match says so of; it is
-// told the code of a pause.
-func (o *Options) resume(ctx context.Context, match func(d *Destination, pausedFor string) bool) error {
+// told the code of a pause. For note see [Options.resumeBlocks].
+func (o *Options) resume(ctx context.Context, note bool, match func(d *Destination, pausedFor string) bool) error {
 	lock, err := lock(ctx, o.Lock)
 	if err != nil {
 		return err
@@ -132,7 +134,7 @@ func (o *Options) resume(ctx context.Context, match func(d *Destination, pausedF
 	defer lock.Unlock()
 	for i := range o.Destinations {
 		d := &o.Destinations[i]
-		err := o.resumeBlocks(d, func(c *blockCursor) bool { return match(d, code(c.Paused, c.Code)) })
+		err := o.resumeBlocks(d, note, func(c *blockCursor) bool { return match(d, code(c.Paused, c.Code)) })
 		if err != nil {
 			return err
 		}
@@ -279,5 +281,14 @@ func eventOf(letter spool.DeadLetter) (world.Event, error) {
 	}, nil
 }
 
-// nanoseconds is the time as the contract counts it, which begins in 1970.
-func nanoseconds(t time.Time) uint64 { return uint64(max(0, t.UnixNano())) }
+// nanoseconds is the time as the contract counts it: from 1970 on, and in Go's
+// range, which ends in 2262.
+func nanoseconds(t time.Time) uint64 {
+	switch s := t.Unix(); {
+	case s < 0:
+		return 0
+	case s >= math.MaxInt64/int64(time.Second):
+		return math.MaxInt64
+	}
+	return uint64(t.UnixNano())
+}

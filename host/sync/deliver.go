@@ -233,6 +233,10 @@ func (l *lane) stillGranted() bool {
 // the next attempt: [Resume] knows by it that the time is not carl's to change.
 const askedToWait = "the destination asked carl to wait; carl tries again by itself"
 
+// notAllowed begins the message of a failure unauthorized where the destination
+// took the credentials, and refuses all the same (see wit/README.md).
+const notAllowed = "not allowed: "
+
 // failed puts an error of a plugin, or of its loading, into words.
 func (l *lane) failed(ctx context.Context, err error) halt {
 	if ctx.Err() != nil {
@@ -254,7 +258,10 @@ func (l *lane) failed(ctx context.Context, err error) halt {
 	case world.Unauthorized:
 		stop := halt{kind: paused, code: fault.SyncUnauthorized, hint: "mend the credentials, then " + resume,
 			reason: l.words("the destination does not accept the credentials: " + failure.Message)}
-		if l.dest.Login {
+		if why, ok := strings.CutPrefix(failure.Message, notAllowed); ok {
+			stop.reason = l.words("the account may not do this: " + why)
+			stop.hint = "mend it with the account, then " + resume
+		} else if l.dest.Login {
 			stop.hint = "run `carl camp login`"
 		}
 		return stop

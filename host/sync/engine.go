@@ -263,13 +263,15 @@ func (l *lane) hasWork() bool {
 	return len(l.cursors)+len(l.letters)+len(l.read)+len(l.queue)+len(l.window) > 0
 }
 
-// ready reports whether the destination may be tried now. It waits for the end
-// of a back-off where ctx has a deadline beyond it.
+// ready reports whether the destination may be tried now, see [Options.ready].
 func (l *lane) ready(ctx context.Context) bool {
-	if !l.granted || l.state.Paused {
-		return false
-	}
-	wait := l.state.NotBefore.Sub(l.o.now())
+	return l.granted && !l.state.Paused && l.o.ready(ctx, l.state.NotBefore)
+}
+
+// ready reports whether a back-off is over. It waits for its end where ctx has a
+// deadline beyond it.
+func (o *Options) ready(ctx context.Context, notBefore time.Time) bool {
+	wait := notBefore.Sub(o.now())
 	if wait <= 0 {
 		return true
 	}

@@ -118,7 +118,7 @@ func (v *view) report(ctx context.Context) (Report, error) {
 		}
 		if l.dest.Ledger && l.o.Ledger != nil {
 			var err error
-			status.Ledger, err = newBlockLane(l.o, l.dest).ledgerReport()
+			status.Ledger, err = newBlockLane(l.o, l.dest).ledgerReport(ctx)
 			v.trouble.add(err)
 		}
 		report.Destinations = append(report.Destinations, status)

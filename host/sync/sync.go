@@ -37,6 +37,13 @@
 //	                             row on the batch is halved, so that an event that
 //	                             fells the plugin holds up no other
 //
+// Blocks of the ledger have lanes of their own. They become no dead letters, and
+// nothing goes ahead of them: what would be a dead letter, and a conflict, pause
+// the destination's ledger, behind the last block that was acknowledged. A
+// destination that asks for an earlier block gets the ledger from there again. A
+// delivery must be answered within half the time that is left to a Run; what is
+// not is sent block by block, so that each answer counts.
+//
 // # Consent
 //
 // What can reach the network gets only steps recorded under the consent that
@@ -125,12 +132,19 @@ type Options struct {
 	// Consent reports whether events may go to the network now, and the epoch
 	// of that consent. Nil means no consent.
 	Consent func() (granted bool, epoch uint32)
+	// Consented reports whether the user has consented, whatever keeps carl from
+	// sending at this moment, such as being offline: what is kept of the ledger for
+	// a destination is kept by that. Nil takes what Consent says.
+	Consented func() bool
 	// Withheld and WithheldHint say why consent is not there, and what gives
 	// it; "" for the usual words.
 	Withheld, WithheldHint string
 
 	// Ledger is what destinations with Ledger get; nil for none.
 	Ledger *ledger.Ledger
+	// AtOnce has the ledger sent now, whatever a destination asked carl to wait,
+	// and once: a Run does not wait for the end of a back-off.
+	AtOnce bool
 
 	Destinations []Destination
 	// Tasks run beside the destinations, under the same lock.
@@ -161,6 +175,15 @@ func (o *Options) consent() (granted bool, epoch uint32) {
 	}
 	granted, epoch = o.Consent()
 	return granted && epoch != 0, epoch
+}
+
+// consented is whether the user has consented to anything being sent, ever.
+func (o *Options) consented() bool {
+	if o.Consented == nil {
+		granted, _ := o.consent()
+		return granted
+	}
+	return o.Consented()
 }
 
 func (o *Options) find(name string) (*Destination, error) {
@@ -262,7 +285,7 @@ func run(ctx context.Context, o Options, mode runMode) (outcome, error) {
 	}
 	trouble.add(trim(&o))
 	if len(blocks) > 0 {
-		next, _ := Forwarded(o)
+		next, _ := Forwarded(o, o.Ledger.ID())
 		trouble.add(o.Ledger.TrimPending(next))
 	}
 	if mode.letters {

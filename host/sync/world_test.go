@@ -71,9 +71,12 @@ type forwarder struct {
 	// after is asked once the events are stored: an error is a lost answer.
 	after func(events []world.Event) error
 	open  func() error
+	// chain gets what is of the ledger; nil refuses it.
+	chain *chain
 
 	opened, calls, largest int
 	settings               string
+	ctx                    context.Context // of the last delivery
 }
 
 func (f *forwarder) Open(_ context.Context, settings []byte) error {
@@ -85,12 +88,13 @@ func (f *forwarder) Open(_ context.Context, settings []byte) error {
 	return nil
 }
 
-func (f *forwarder) Deliver(_ context.Context, topic world.Topic, events []world.Event) ([]world.Outcome, error) {
+func (f *forwarder) Deliver(ctx context.Context, topic world.Topic, events []world.Event) ([]world.Outcome, error) {
 	f.calls++
 	f.largest = max(f.largest, len(events))
-	if topic != world.Signals {
+	if topic != world.Signals && f.chain == nil {
 		return nil, fmt.Errorf("topic %s", topic)
 	}
+	f.ctx = ctx
 	if f.deliver != nil {
 		if answer, err := f.deliver(events); answer != nil || err != nil {
 			return answer, err
@@ -98,7 +102,14 @@ func (f *forwarder) Deliver(_ context.Context, topic world.Topic, events []world
 	}
 	outcomes := make([]world.Outcome, len(events))
 	for i, e := range events {
-		outcomes[i] = f.store.put(e)
+		if topic == world.Signals {
+			outcomes[i] = f.store.put(e)
+		} else if outcomes[i] = f.chain.put(e); outcomes[i].Kind > world.Duplicate {
+			for j := range outcomes[i+1:] {
+				outcomes[i+1+j] = world.Outcome{Kind: world.Retry, Text: "a block before it was not stored"}
+			}
+			break
+		}
 	}
 	if f.after != nil {
 		if err := f.after(events); err != nil {
