@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -24,6 +25,14 @@ func (h *Host) checkLedger() home.Check {
 	size := h.ledger.Size()
 	row := home.Check{Name: name, Status: home.OK,
 		Detail: fmt.Sprintf("%d blocks, signed with %.8s…; `carl ledger verify` checks each", size, key.ID)}
+	attested, err := h.ledger.Attested()
+	if err == nil && attested > size {
+		// After a power cut the checkpoint may be an older one; then this finds more.
+		_, err = h.ledger.Verify(context.Background(), nil)
+	}
+	if err != nil {
+		return failedCheck(name, err)
+	}
 	blocks, used, room, err := h.ledger.Pending()
 	switch {
 	case err != nil:
@@ -39,16 +48,15 @@ func (h *Host) checkLedger() home.Check {
 
 // checkLedgerAt says how far a destination has the ledger.
 func checkLedgerAt(row home.Check, s *sync.LedgerStatus) home.Check {
-	if s == nil || s.Pending+s.Acknowledged+s.Skipped == 0 {
+	if s == nil || s.Pending+s.Acknowledged+s.Skipped == 0 && s.State != sync.Paused {
 		return row
 	}
 	row.Detail += fmt.Sprintf("; ledger: %s, %d blocks acknowledged, %d pending", s.State, s.Acknowledged, s.Pending)
 	if s.Reason != "" && s.State != sync.Disabled {
 		row.Detail += "; " + s.Reason
 	}
-	if s.Skipped > 0 {
-		row.Detail += fmt.Sprintf("; %d blocks were gone before they could be sent", s.Skipped)
-		row.Status = home.Warn
+	if known := s.Skipped - s.Unnoted; known > 0 {
+		row.Detail += fmt.Sprintf("; %d blocks were gone before they could be sent, as you have noted", known)
 	}
 	switch {
 	case s.State == sync.Paused:
@@ -56,7 +64,7 @@ func checkLedgerAt(row home.Check, s *sync.LedgerStatus) home.Check {
 		if s.Code == fault.ForwardFailed {
 			row.Detail += " (" + string(s.Code) + ")"
 		}
-	case s.State == sync.BackingOff && row.Status == home.OK:
+	case (s.State == sync.BackingOff || s.Unnoted > 0) && row.Status == home.OK:
 		row.Status, row.Fix = home.Warn, s.Hint
 	}
 	return row
