@@ -103,6 +103,9 @@ func (a *app) sync(ctx context.Context, o syncOptions) error {
 	if err != nil || report.Busy {
 		return err
 	}
+	if err := report.Alarm(); err != nil {
+		return err
+	}
 	return pendingError(report, deadline.Err() != nil)
 }
 
@@ -134,10 +137,9 @@ func summary(r sync.Report) string {
 		if d.Pending > 0 {
 			part += fmt.Sprintf(", %d pending", d.Pending)
 		}
-		if d.State != sync.OK {
+		if d.Worst() != sync.OK {
 			part += ", " + stateInWords(d)
-		}
-		if d.Ledger.Due() {
+		} else if d.Ledger.Due() {
 			part += fmt.Sprintf(", %s of the ledger pending", count(int(d.Ledger.Pending), "block"))
 		}
 		parts = append(parts, part)
@@ -223,13 +225,13 @@ func (a *app) writeReport(r sync.Report) error {
 	rows := make([]row, 0, len(r.Destinations))
 	for _, d := range r.Destinations {
 		out := row{
-			Name: d.Name, State: string(d.State), Reason: d.Reason, Hint: d.Hint,
+			Name: d.Name, State: string(d.Worst()), Reason: d.Reason, Hint: d.Hint,
 			Pending: d.Pending, Acknowledged: d.Acknowledged, DeadLetters: d.DeadLetters,
 		}
 		if !d.NotBefore.IsZero() {
 			out.NotBefore = d.NotBefore.UTC().Format(time.RFC3339Nano)
 		}
-		if d.Ledger != nil && d.Ledger.Pending+d.Ledger.Acknowledged+d.Ledger.Skipped > 0 {
+		if s := d.Ledger; s != nil && (s.Pending+s.Acknowledged+s.Skipped > 0 || s.State == sync.Paused) {
 			out.Ledger = ledgerStatusOf(d.Ledger)
 		}
 		rows = append(rows, out)
@@ -245,7 +247,7 @@ func (a *app) printReport(r sync.Report) {
 	var rows [][]string
 	for _, d := range r.Destinations {
 		rows = append(rows, []string{
-			d.Name, string(d.State),
+			d.Name, string(d.Worst()),
 			pendingInWords(d), strconv.FormatUint(d.Acknowledged, 10), strconv.Itoa(d.DeadLetters),
 			stateInWords(d),
 		})
@@ -310,8 +312,8 @@ func stateInWords(d sync.DestinationStatus) string {
 	if d.DeadLetters > 0 && !strings.Contains(d.Hint, "carl dlq") {
 		words += "; `carl dlq list` shows the dead letters"
 	}
-	if d.Ledger.Due() {
-		words += "; ledger: " + ledgerInWords(d.Ledger)
+	if s := d.Ledger; s.Due() || s != nil && (s.State == sync.Paused || s.Unnoted > 0) {
+		words += "; ledger: " + ledgerInWords(s)
 	}
 	return strings.TrimPrefix(words, "; ")
 }
@@ -331,13 +333,20 @@ func ledgerStatusOf(s *sync.LedgerStatus) *ledgerStatus {
 	return &ledgerStatus{string(s.State), string(s.Code), s.Reason, s.Hint, s.Pending, s.Acknowledged, s.Skipped}
 }
 
-// ledgerInWords says what waits of the ledger, and why.
+// ledgerInWords says what waits of the ledger, why, and what helps.
 func ledgerInWords(s *sync.LedgerStatus) string {
-	words := count(int(s.Pending), "block") + " pending"
-	for _, more := range []string{s.Reason, s.Hint} {
-		if more != "" {
-			words += "; " + more
-		}
+	var words []string
+	if s.Pending > 0 {
+		words = append(words, count(int(s.Pending), "block")+" pending")
 	}
-	return words
+	if s.Reason != "" {
+		words = append(words, s.Reason)
+	}
+	if wait := time.Until(s.NotBefore); wait > 0 {
+		words = append(words, "next attempt in "+wait.Round(time.Second).String())
+	}
+	if s.Hint != "" {
+		words = append(words, s.Hint)
+	}
+	return strings.Join(words, "; ")
 }
