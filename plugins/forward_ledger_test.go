@@ -174,7 +174,7 @@ func TestCampModuleLedger(t *testing.T) {
 		{ledgerAnswer{status: 409, body: `{"seq":1,"have":"` + ledgerHash + `"}`}, outcome{conflict, ledgerHash}},
 		{ledgerAnswer{status: 409, body: `{"seq":1,"have":"unknown"}`}, outcome{conflict, ""}},
 		{ledgerAnswer{status: 422, body: `{"error":{"code":"gap","message":"a\nb","fields":[{"path":"/seq","message":"expected 4"}]}}`},
-			outcome{rejected, `the platform answered 422: a b; at "/seq": expected 4 (gap)`}},
+			outcome{rejected, `gap: expected 4; the platform answered 422: a b; at "/seq": expected 4 (gap)`}},
 		{ledgerAnswer{status: 400, body: `{"error":{"code":"x","message":"` + strings.Repeat("m", 5000) + `"}}`},
 			outcome{rejected, "the platform answered 400: " + strings.Repeat("m", 300) + "… (x)"}},
 		{ledgerAnswer{status: 413}, outcome{rejected, "the platform answered 413"}},
@@ -204,7 +204,8 @@ func TestCampModuleLedger(t *testing.T) {
 		min, max uint64
 	}{
 		{ledgerAnswer{status: 401}, 1, "the platform answered 401: not now (x.y)", 0, 0},
-		{ledgerAnswer{status: 403}, 1, "the platform answered 403: not now (x.y)", 0, 0},
+		{ledgerAnswer{status: 402}, 1, "not allowed: the platform answered 402: not now (x.y)", 0, 0},
+		{ledgerAnswer{status: 403}, 1, "not allowed: the platform answered 403: not now (x.y)", 0, 0},
 		{ledgerAnswer{status: 404}, 3, "the platform answered 404: not now (x.y)", 0, 0},
 		{ledgerAnswer{status: 408}, 0, "the platform answered 408: not now (x.y)", 0, 0},
 		{ledgerAnswer{status: 425, wait: "9"}, 0, "the platform answered 425: not now (x.y)", 9000, 9000},
@@ -224,6 +225,12 @@ func TestCampModuleLedger(t *testing.T) {
 		want := []outcome{{accepted, "kept"}, {retry, c.message}, {retry, behind}}
 		if f != nil || !slices.Equal(got, want) || len(server.seen) != 2 {
 			t.Errorf("%d at the second block: outcomes %q, failure %+v after %d requests; want %q", c.answer.status, got, f, len(server.seen), want)
+		}
+		// The next batch begins with that block: what the platform asked for counts,
+		// and it is not asked again.
+		got, f = in.deliver(1, lines[1:])
+		if got != nil || f == nil || f.kind != c.kind || f.message != c.message || f.retryAfter > c.max || c.min > 1 && f.retryAfter < c.min-2000 || len(server.seen) != 2 {
+			t.Errorf("%d remembered: outcomes %q, failure %+v after %d requests", c.answer.status, got, f, len(server.seen))
 		}
 	}
 

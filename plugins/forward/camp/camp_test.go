@@ -190,8 +190,8 @@ func TestStatuses(t *testing.T) {
 	want := map[int]forwarder.Kind{
 		201: forwarder.Unavailable, 202: forwarder.Unavailable, 204: forwarder.Unavailable,
 		301: forwarder.Misconfigured, 304: forwarder.Misconfigured, 307: forwarder.Misconfigured,
-		400: forwarder.RejectedBatch, 401: forwarder.Unauthorized, 402: forwarder.Misconfigured,
-		403: forwarder.Misconfigured, 404: forwarder.Misconfigured, 405: forwarder.Misconfigured,
+		400: forwarder.RejectedBatch, 401: forwarder.Unauthorized, 402: forwarder.Unauthorized,
+		403: forwarder.Unauthorized, 404: forwarder.Misconfigured, 405: forwarder.Misconfigured,
 		408: forwarder.Unavailable, 409: forwarder.RejectedBatch, 410: forwarder.Misconfigured,
 		413: forwarder.TooLarge, 415: forwarder.Misconfigured, 422: forwarder.RejectedBatch,
 		425: forwarder.Unavailable, 429: forwarder.Unavailable,
@@ -214,6 +214,10 @@ func TestStatuses(t *testing.T) {
 		f := failureOf(t, err)
 		if f.Kind != kind || !strings.Contains(f.Message, fmt.Sprint(status)) {
 			t.Errorf("%d failed with %v, want kind %v", status, f, kind)
+		}
+		// Of a refusal that no other token mends, carl is told so.
+		if not := status == 402 || status == 403; strings.HasPrefix(f.Message, "not allowed: ") != not {
+			t.Errorf("%d failed with %v", status, f)
 		}
 		wait := uint64(0)
 		if status == 408 || status == 425 || status == 429 || status >= 500 {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +24,12 @@ const (
 	// patience is for how long a batch goes on to its next block. carl ends a
 	// call that takes too long, and what it acknowledged is then lost: behind a
 	// slow line, the same full batch would begin anew for ever.
-	patience = 5 * time.Second
+	patience = time.Second
+	// laterTimeout bounds the request for a block that others were stored before,
+	// for the same reason. The first block of a batch has carl's own limit.
+	laterTimeout = 2 * time.Second
+	// memory is for how long a failure is the answer to the next batch as well.
+	memory = 5 * time.Second
 )
 
 const (
@@ -34,9 +40,13 @@ const (
 // deliverLedger posts each block after the one before it was stored, and stops
 // at the first that was not: the platform takes them in their order only. What
 // keeps the first block from being answered is said of the whole batch; met by
-// a later one, it is left for the next batch to meet, and the blocks before it
+// a later one, it is remembered for the next batch, which begins with that block,
+// so that nobody is asked again who asked to be left alone. The blocks before it
 // count as what they are.
 func (p *platform) deliverLedger(blocks []forwarder.Event) ([]forwarder.Outcome, error) {
+	if failure := p.remembered(blocks); failure != nil {
+		return nil, failure
+	}
 	outcomes := make([]forwarder.Outcome, len(blocks))
 	begun := p.now()
 	stored := true
@@ -49,11 +59,12 @@ func (p *platform) deliverLedger(blocks []forwarder.Event) ([]forwarder.Outcome,
 			outcomes[i], stored = forwarder.Retry(putOff), false
 			continue
 		}
-		outcome, ok, failure := p.deliverBlock(&blocks[i])
+		outcome, ok, failure := p.deliverBlock(&blocks[i], i > 0)
 		if failure != nil {
 			if i == 0 {
 				return nil, failure
 			}
+			p.met = met{blocks[i].ID, failure, p.now()}
 			outcome = forwarder.Retry(failure.Message)
 		}
 		outcomes[i], stored = outcome, ok
@@ -61,9 +72,36 @@ func (p *platform) deliverLedger(blocks []forwarder.Event) ([]forwarder.Outcome,
 	return outcomes, nil
 }
 
+// met is a failure that was met behind blocks that were stored.
+type met struct {
+	id      string // of the block
+	failure *forwarder.Failure
+	at      time.Time
+}
+
+// remembered returns, once, the failure that the batch's first block met a moment
+// ago, with what is left of the wait.
+func (p *platform) remembered(blocks []forwarder.Event) *forwarder.Failure {
+	m := p.met
+	p.met = met{}
+	since := p.now().Sub(m.at)
+	if m.failure == nil || len(blocks) == 0 || blocks[0].ID != m.id || since < 0 || since > memory {
+		return nil
+	}
+	left := *m.failure
+	if left.RetryAfterMS > 0 {
+		passed := uint64(since / time.Millisecond)
+		if passed >= left.RetryAfterMS {
+			return nil
+		}
+		left.RetryAfterMS -= passed
+	}
+	return &left
+}
+
 // deliverBlock posts one block. It fails where the platform said nothing about
-// this block.
-func (p *platform) deliverBlock(block *forwarder.Event) (outcome forwarder.Outcome, stored bool, failure *forwarder.Failure) {
+// this block. One that comes later in a batch is not waited for as long.
+func (p *platform) deliverBlock(block *forwarder.Event, later bool) (outcome forwarder.Outcome, stored bool, failure *forwarder.Failure) {
 	headers := []http.Header{
 		{Name: "Content-Type", Value: blockType},
 		{Name: "Accept", Value: "application/json"},
@@ -72,9 +110,18 @@ func (p *platform) deliverBlock(block *forwarder.Event) (outcome forwarder.Outco
 	if p.ledgerKey != "" {
 		headers = append(headers, http.Header{Name: "X-Carl-Ledger-Key", Value: p.ledgerKey})
 	}
-	response, err := p.send(http.Request{Method: "POST", URL: p.ledgerURL, Headers: headers, Body: block.Body})
+	request := http.Request{Method: "POST", URL: p.ledgerURL, Headers: headers, Body: block.Body}
+	if later {
+		request.TimeoutMS = uint32(laterTimeout / time.Millisecond)
+	}
+	response, err := p.send(request)
 	if err != nil {
-		return outcome, false, unsent(err)
+		failure = unsent(err)
+		var e *http.Error
+		if later && errors.As(err, &e) && e.Kind == http.Timeout {
+			return forwarder.Retry(failure.Message), false, nil // it may have needed no more than a little longer
+		}
+		return outcome, false, failure
 	}
 	if response.Status == 200 {
 		receipt, disbelief := acknowledged(response.Body, block.ID)
@@ -86,6 +133,9 @@ func (p *platform) deliverBlock(block *forwarder.Event) (outcome forwarder.Outco
 	f := refusal(response, p.now())
 	switch response.Status {
 	case 400, 413, 422:
+		if next := expected(response); next != "" {
+			f.Message = "gap: expected " + next + "; " + f.Message
+		}
 		return forwarder.Rejected(f.Message), false, nil
 	case 409:
 		held := heldHash(string(response.Body))
@@ -93,8 +143,6 @@ func (p *platform) deliverBlock(block *forwarder.Event) (outcome forwarder.Outco
 			held = ""
 		}
 		return forwarder.Conflict(held), false, nil
-	case 403:
-		f.Kind = forwarder.Unauthorized
 	}
 	return outcome, false, f
 }
@@ -132,6 +180,31 @@ func acknowledged(body []byte, sig string) (receipt string, disbelief *forwarder
 		return "", nil
 	}
 	return receipt, nil
+}
+
+// expected is the number of the block that the platform wants first, in decimal,
+// where it refuses one because others before it are missing; else "".
+func expected(r *http.Response) string {
+	var parts [3]json.Value
+	if r.Status != 422 || !errorParts(r, &parts) {
+		return ""
+	}
+	if code, _ := parts[0].Str(); code != "gap" {
+		return ""
+	}
+	for field := range parts[2].Elements() {
+		var members [2]json.Value
+		if field.Pick([]string{"path", "message"}, members[:]) != nil {
+			return ""
+		}
+		path, _ := members[0].Str()
+		message, _ := members[1].Str()
+		next, ok := strings.CutPrefix(message, "expected ")
+		if n, err := strconv.ParseUint(next, 10, 64); path == "/seq" && ok && err == nil {
+			return strconv.FormatUint(n, 10)
+		}
+	}
+	return ""
 }
 
 // isHash reports whether s is a hash as the ledger writes it: 64 lowercase hex

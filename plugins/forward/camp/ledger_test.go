@@ -220,6 +220,15 @@ func TestLedgerAnswers(t *testing.T) {
 			forwarder.Rejected(`the platform answered 422: the block is not signed by its key; at "/sig": no  (invalid_signature)`)},
 		{422, `{"error":{"message":"` + strings.Repeat("m", 5000) + `"}}`, forwarder.Rejected("the platform answered 422: " + strings.Repeat("m", maxShown) + "…")},
 		{422, `{"error":{"code":"gap","message":"x"}}`, forwarder.Rejected("the platform answered 422: x (gap)")},
+		{422, `{"error":{"code":"gap","message":"x","fields":[{"path":"/seq","message":"expected 4"}]}}`, forwarder.Rejected(`gap: expected 4; the platform answered 422: x; at "/seq": expected 4 (gap)`)},
+		{422, `{"error":{"code":"gap","fields":[{"path":"/v","message":"expected 1"},{"path":"/seq","message":"expected 007"}]}}`, forwarder.Rejected(`gap: expected 7; the platform answered 422; at "/v": expected 1 (gap)`)},
+		{422, `{"error":{"code":"gap","fields":[{"path":"/v","message":"expected 4"}]}}`, forwarder.Rejected(`the platform answered 422; at "/v": expected 4 (gap)`)},
+		{422, `{"error":{"code":"gap","fields":[{"path":"/seq","message":"expected 4 or 5"}]}}`, forwarder.Rejected(`the platform answered 422; at "/seq": expected 4 or 5 (gap)`)},
+		{422, `{"error":{"code":"gap","fields":[{"path":"/seq","message":"expected 99999999999999999999"}]}}`, forwarder.Rejected(`the platform answered 422; at "/seq": expected 99999999999999999999 (gap)`)},
+		{422, `{"error":{"code":"gap","fields":[{"path":"/seq","message":"expected -1"}]}}`, forwarder.Rejected(`the platform answered 422; at "/seq": expected -1 (gap)`)},
+		{422, `{"error":{"code":"gap","fields":[5]}}`, forwarder.Rejected(`the platform answered 422 (gap)`)},
+		{422, `{"error":{"code":"invalid_chain","message":"x","fields":[{"path":"/seq","message":"expected 4"}]}}`, forwarder.Rejected(`the platform answered 422: x; at "/seq": expected 4 (invalid_chain)`)},
+		{400, `{"error":{"code":"gap","message":"x","fields":[{"path":"/seq","message":"expected 4"}]}}`, forwarder.Rejected(`the platform answered 400: x; at "/seq": expected 4 (gap)`)},
 		{422, stored(``), forwarder.Rejected("the platform answered 422")},
 		{422, `<html>`, forwarder.Rejected("the platform answered 422")},
 		{400, `{"error":{"code":"bad_request","message":"no"}}`, forwarder.Rejected("the platform answered 400: no (bad_request)")},
@@ -252,7 +261,7 @@ func TestLedgerFailures(t *testing.T) {
 	want := map[int]forwarder.Kind{
 		201: forwarder.Unavailable, 202: forwarder.Unavailable, 204: forwarder.Unavailable,
 		301: forwarder.Misconfigured, 304: forwarder.Misconfigured, 307: forwarder.Misconfigured,
-		401: forwarder.Unauthorized, 402: forwarder.Misconfigured, 403: forwarder.Unauthorized,
+		401: forwarder.Unauthorized, 402: forwarder.Unauthorized, 403: forwarder.Unauthorized,
 		404: forwarder.Misconfigured, 405: forwarder.Misconfigured, 410: forwarder.Misconfigured,
 		415: forwarder.Misconfigured,
 		408: forwarder.Unavailable, 425: forwarder.Unavailable, 429: forwarder.Unavailable,
@@ -271,7 +280,11 @@ func TestLedgerFailures(t *testing.T) {
 			t.Errorf("%d gave outcomes %v after %d requests", status, got, len(*seen))
 		}
 		f := failureOf(t, err)
-		if f.Kind != kind || !strings.HasPrefix(f.Message, fmt.Sprintf("the platform answered %d", status)) {
+		words := fmt.Sprintf("the platform answered %d", status)
+		if status == 402 || status == 403 {
+			words = "not allowed: " + words
+		}
+		if f.Kind != kind || !strings.HasPrefix(f.Message, words) {
 			t.Errorf("%d failed with %v, want kind %v", status, f, kind)
 		}
 		if said := strings.Contains(f.Message, ": not now (x.y)"); said != (failing.body != "") {
@@ -292,10 +305,13 @@ func TestLedgerFailures(t *testing.T) {
 		if err != nil || !reflect.DeepEqual(got, outcomes) || len(*seen) != 3 {
 			t.Errorf("%d at the third block gave %v, %v after %d requests", status, got, err, len(*seen))
 		}
-		// The next batch begins with that block, and meets the failure.
-		got, err = p.Deliver(forwarder.Ledger, sent[2:])
-		if again := failureOf(t, err); got != nil || *again != *f || len(*seen) != 4 {
-			t.Errorf("%d met again gave %v, %v after %d requests", status, got, again, len(*seen))
+		// The next batch begins with that block, and nobody is asked for it. The one
+		// after that is another attempt.
+		for _, requests := range []int{3, 4} {
+			got, err = p.Deliver(forwarder.Ledger, sent[2:])
+			if again := failureOf(t, err); got != nil || *again != *f || len(*seen) != requests {
+				t.Errorf("%d met again gave %v, %v after %d requests, want %d", status, got, again, len(*seen), requests)
+			}
 		}
 	}
 }
@@ -309,6 +325,79 @@ func TestLedgerRetryAfter(t *testing.T) {
 		if f := failureOf(t, err); f.Kind != forwarder.Unavailable || f.RetryAfterMS != want {
 			t.Errorf("Retry-After %q: %v, a wait of %d ms, want %d", field, f, f.RetryAfterMS, want)
 		}
+	}
+}
+
+// TestLedgerRemembersFailure has a failure be met in the midst of a batch, and the
+// next batch come after a while.
+func TestLedgerRemembersFailure(t *testing.T) {
+	sent := blocks(3)
+	for _, c := range []struct {
+		after time.Duration
+		wait  string
+		next  int    // the block that the next batch begins with
+		left  uint64 // of the wait, where it is not asked again
+	}{
+		{0, "9", 1, 9000},
+		{1500 * time.Millisecond, "9", 1, 7500},
+		{memory, "9", 1, 4000},
+		{memory + 1, "9", 1, 0}, // carl comes back later, as it was asked to
+		{time.Second, "1", 1, 0},
+		{-time.Second, "9", 1, 0}, // the clock was set back
+		{0, "9", 2, 0},            // another block
+	} {
+		clock, requests := testNow, 0
+		p := &platform{now: func() time.Time { return clock }, send: func(http.Request) (*http.Response, error) {
+			if requests++; requests != 2 {
+				return &http.Response{Status: 200, Body: []byte(ack(sent[map[int]int{1: 0, 3: c.next}[requests]], ``).body)}, nil
+			}
+			return &http.Response{Status: 429, Headers: []http.Header{{Name: "retry-after", Value: c.wait}}}, nil
+		}}
+		if err := p.Open(`{"url":"https://carl.camp"}`); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := p.Deliver(forwarder.Ledger, sent[:2]); err != nil || got[1].String() != "retry: the platform answered 429" {
+			t.Fatalf("%v, %v", got, err)
+		}
+		clock = clock.Add(c.after)
+		got, err := p.Deliver(forwarder.Ledger, sent[c.next:c.next+1])
+		if c.left == 0 {
+			if err != nil || len(got) != 1 || got[0] != forwarder.Accepted("") || requests != 3 {
+				t.Errorf("%+v: %v, %v after %d requests", c, got, err, requests)
+			}
+			continue
+		}
+		if f := failureOf(t, err); f.Kind != forwarder.Unavailable || f.RetryAfterMS != c.left || requests != 2 {
+			t.Errorf("%+v: %v, a wait of %d ms, after %d requests", c, f, f.RetryAfterMS, requests)
+		}
+	}
+}
+
+// TestLedgerLaterTimeout gives a block that others were stored before less time:
+// its batch must end before carl ends it.
+func TestLedgerLaterTimeout(t *testing.T) {
+	sent := blocks(3)
+	var timeouts []uint32
+	p := &platform{now: func() time.Time { return testNow }, send: func(r http.Request) (*http.Response, error) {
+		if timeouts = append(timeouts, r.TimeoutMS); len(timeouts) == 2 {
+			return nil, &http.Error{Kind: http.Timeout}
+		}
+		return &http.Response{Status: 200, Body: []byte(ack(sent[len(timeouts)/2], ``).body)}, nil
+	}}
+	if err := p.Open(`{"url":"https://carl.camp"}`); err != nil {
+		t.Fatal(err)
+	}
+	got, err := p.Deliver(forwarder.Ledger, sent)
+	want := []forwarder.Outcome{forwarder.Accepted(""), forwarder.Retry("no answer from the platform: no answer in time"), forwarder.Retry(notReached)}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, %v; want %v", got, err, want)
+	}
+	// It had too little time to be called a failure of the next one.
+	if got, err := p.Deliver(forwarder.Ledger, sent[1:2]); err != nil || got[0] != forwarder.Accepted("") {
+		t.Errorf("%v, %v", got, err)
+	}
+	if want := []uint32{0, uint32(laterTimeout / time.Millisecond), 0}; !slices.Equal(timeouts, want) {
+		t.Errorf("the requests had %v ms, want %v", timeouts, want)
 	}
 }
 

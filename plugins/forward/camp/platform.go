@@ -23,11 +23,13 @@ type platform struct {
 	signalsURL, ledgerURL string
 	// ledgerKey is the public key that the ledger's blocks are sent with, or "".
 	ledgerKey string
+	// met is what the last batch of blocks ended with.
+	met met
 }
 
 // Open takes {"url", "signals_path"?, "ledger"?, "ledger_key"?}.
 func (p *platform) Open(settings string) error {
-	p.signalsURL, p.ledgerURL, p.ledgerKey = "", "", ""
+	p.signalsURL, p.ledgerURL, p.ledgerKey, p.met = "", "", "", met{}
 	v, err := json.Parse(settings)
 	if err != nil {
 		return misconfigured("the settings are " + err.Error())

@@ -17,6 +17,10 @@ func refusal(r *http.Response, now time.Time) *forwarder.Failure {
 	switch s := r.Status; {
 	case s == 401:
 		f.Kind = forwarder.Unauthorized
+	case s == 402, s == 403:
+		// It knows whose token this is: neither another one nor other settings mend that.
+		f.Kind = forwarder.Unauthorized
+		f.Message = "not allowed: " + f.Message
 	case s == 413:
 		f.Kind = forwarder.TooLarge
 	case s == 400, s == 409, s == 422:
@@ -29,8 +33,8 @@ func refusal(r *http.Response, now time.Time) *forwarder.Failure {
 		f.Kind = forwarder.Unavailable
 		f.Message += ", which does not say what became of the events"
 	default:
-		// 403, 404 and their like, and a redirect that led nowhere: somebody
-		// has to look at the URL, the token's rights, or the account.
+		// 404 and its like, and a redirect that led nowhere: somebody has to
+		// look at the URL.
 		f.Kind = forwarder.Misconfigured
 	}
 	return f
@@ -56,16 +60,8 @@ func unsent(err error) *forwarder.Failure {
 // explanation is what {"error":{"code","message","fields":[{"path","message"}]}}
 // says, or "" when the body is something else.
 func explanation(r *http.Response) string {
-	v, err := json.Parse(string(r.Body))
-	if err != nil {
-		return ""
-	}
-	var found [1]json.Value
-	if v.Pick([]string{"error"}, found[:]) != nil {
-		return ""
-	}
 	var parts [3]json.Value
-	if found[0].Pick([]string{"code", "message", "fields"}, parts[:]) != nil {
+	if !errorParts(r, &parts) {
 		return ""
 	}
 	out := ""
@@ -86,6 +82,17 @@ func explanation(r *http.Response) string {
 		out += " (" + shown(code) + ")"
 	}
 	return out
+}
+
+// errorParts picks the members code, message and fields of an answer's error.
+func errorParts(r *http.Response, parts *[3]json.Value) bool {
+	v, err := json.Parse(string(r.Body))
+	if err != nil {
+		return false
+	}
+	var found [1]json.Value
+	return v.Pick([]string{"error"}, found[:]) == nil &&
+		found[0].Pick([]string{"code", "message", "fields"}, parts[:]) == nil
 }
 
 // heldHash is what {"have":"<hash>"} says is stored in the event's place.
