@@ -929,7 +929,7 @@ sglang_checkpoint_engine_wait_weights_before_ready	g	flag
 sglang_chunked_prefill_size	g	int
 sglang_collect_tokens_histogram	g	flag
 sglang_completion_template	g	text
-sglang_config	!
+sglang_config	s	text
 sglang_constrained_json_disable_any_whitespace	g	flag
 sglang_constrained_json_whitespace_pattern	g	text
 sglang_context_length	g	int

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -120,8 +121,7 @@ func (t *translation) architecture(v json.Value, at *place) {
 // resolveArchitecture takes Megatron's flags, and those of slime that belong
 // to a model as much.
 func (t *translation) resolveArchitecture(name string, at *place) (*flag, bool) {
-	switch name {
-	case "allgather_cp", "mtp_num_layers", "padded_vocab_size":
+	if slices.Contains(modelFlags, name) {
 		return flagNamed(name), false
 	}
 	return t.resolve("megatron", name, at)
@@ -144,7 +144,7 @@ func (t *translation) preset(v json.Value, at *place) {
 			text = strconv.Quote(layers(value))
 		case strings.HasPrefix(f.kind, "texts"):
 			text = `["` + strings.ReplaceAll(value, ",", `","`) + `"]`
-		case strings.HasPrefix(f.kind, "float"):
+		case strings.HasPrefix(f.kind, "floats"):
 			text = "[" + value + "]"
 		}
 		t.put(f, text, at, implied)

@@ -210,7 +210,7 @@ func (t *translation) section(f *field, v json.Value, at *place, rank uint8) {
 		case m.initial != "":
 			initial, _ := json.Parse(m.initial)
 			t.member(m, initial, at, initially)
-		case m.conv == section && m.hasInitial():
+		case f != &config && m.conv == section && m.hasInitial():
 			t.section(m, emptyMapping, at, initially)
 		}
 	}

@@ -255,7 +255,7 @@ func (t *translation) list(f *flag, v json.Value, at *place) (string, bool) {
 	switch {
 	case strings.HasPrefix(f.kind, "ints"):
 		expected = "a list of whole numbers"
-	case strings.HasPrefix(f.kind, "float"):
+	case strings.HasPrefix(f.kind, "floats"):
 		expected = "a list of numbers"
 	case f.kind == "pythons":
 		expected = "a list of Python paths"
@@ -270,7 +270,7 @@ func (t *translation) list(f *flag, v json.Value, at *place) (string, bool) {
 	for item := range v.Elements() {
 		text, ok := "", false
 		switch {
-		case strings.HasPrefix(f.kind, "ints"), strings.HasPrefix(f.kind, "float"):
+		case strings.HasPrefix(f.kind, "ints"), strings.HasPrefix(f.kind, "floats"):
 			text, ok = t.number(f, item, at.item(n))
 		case f.kind == "groups" && item.Kind() == json.Array:
 			text, ok = t.list(&flag{name: f.name, kind: "texts"}, item, at.item(n))

@@ -1,0 +1,244 @@
+package plugins_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	commandline "flag"
+	"math/big"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"carl.camp/carl/host/yamltree"
+)
+
+var updateSlime = commandline.Bool("update-slime", false, "write the digests of slime/testdata/launches.sha256 anew")
+
+// slimeFacts is where the launches are that the configs of slime/testdata say
+// again. They are not part of this repository.
+const slimeFacts = "../../shared/data/slime"
+
+func slimeConfigs(t testing.TB) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob("slime/testdata/launches/*.yaml")
+	if err != nil || len(files) != 29 {
+		t.Fatalf("%d configs, %v", len(files), err)
+	}
+	configs := map[string]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree, err := yamltree.Parse(text, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		configs[strings.TrimSuffix(filepath.Base(file), ".yaml")] = string(tree.AppendJSON(nil))
+	}
+	return configs
+}
+
+// TestSlimeLaunches translates slime's own launches, as people would write
+// them, and holds the outcome against digests, and against the launches
+// themselves where they are at hand.
+func TestSlimeLaunches(t *testing.T) {
+	in := instantiate(t, module(t, "./plugins/slime"), host{})
+	configSchema := compileSchema(t, in.schema("config-schema"))
+	argsSchema := compileSchema(t, in.schema("args-schema"))
+	configs := slimeConfigs(t)
+	var digests strings.Builder
+	for _, name := range sortedKeys(configs) {
+		got, refused := in.translate(configs[name])
+		if refused != nil {
+			t.Errorf("%s: refused with %+v", name, refused)
+			continue
+		}
+		if again, _ := in.translate(configs[name]); again == nil || again.args != got.args || !slices.Equal(again.argv, got.argv) {
+			t.Errorf("%s: another outcome the second time", name)
+		}
+		for what, check := range map[string]struct {
+			schema *jsonschema.Schema
+			text   string
+		}{"config": {configSchema, configs[name]}, "arguments": {argsSchema, got.args}} {
+			v, err := jsonschema.UnmarshalJSON(strings.NewReader(check.text))
+			if err == nil {
+				err = check.schema.Validate(v)
+			}
+			if err != nil {
+				t.Errorf("%s: its %s: %v", name, what, err)
+			}
+		}
+		sum := sha256.Sum256([]byte(got.args + "\n" + strings.Join(got.argv, "\n") + "\n"))
+		digests.WriteString(hex.EncodeToString(sum[:]) + "  " + name + "\n")
+		compareLaunch(t, name, got)
+	}
+	const file = "slime/testdata/launches.sha256"
+	if *updateSlime {
+		if err := os.WriteFile(file, []byte(digests.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if digests.String() != string(want) {
+		t.Errorf("the digests are not those of %s; they are\n%s", file, digests.String())
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for key := range m {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func compileSchema(t testing.TB, text string) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("https://carl.test/schema.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("https://carl.test/schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+// slimeFlags says, from the facts and not from the plugin's own table, which
+// spellings are one flag, and which flags hold credentials.
+type slimeFlags struct {
+	canonical map[string]string
+	contrary  map[string]string
+	secret    map[string]bool
+}
+
+func readSlimeFlags(t testing.TB) *slimeFlags {
+	t.Helper()
+	type described struct {
+		Name, Negation string
+		Aliases        []string
+		Secret         bool
+	}
+	var d struct {
+		Args     []described
+		SGLang   []described `json:"sglang_flags"`
+		Megatron []described `json:"megatron_flags"`
+	}
+	data, err := os.ReadFile(filepath.Join(slimeFacts, "slime_args.json"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &d)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &slimeFlags{map[string]string{}, map[string]string{}, map[string]bool{}}
+	for _, a := range slices.Concat(d.Args, d.SGLang, d.Megatron) {
+		if f.canonical[a.Name] == "" {
+			f.canonical[a.Name] = a.Name
+		}
+		for _, alias := range a.Aliases {
+			if f.canonical[alias] == "" {
+				f.canonical[alias] = a.Name
+			}
+		}
+		if a.Negation != "" {
+			f.contrary[a.Negation] = a.Name
+		}
+		f.secret[a.Name] = a.Secret
+	}
+	return f
+}
+
+var slimeOption = regexp.MustCompile(`^--[a-z]`)
+
+// read makes a map from flag to values of a command line.
+func (f *slimeFlags) read(t testing.TB, argv []string) map[string][]string {
+	t.Helper()
+	all := map[string][]string{}
+	for i := 0; i < len(argv); {
+		name, value, joined := strings.Cut(argv[i], "=")
+		end := i + 1
+		for end < len(argv) && !slimeOption.MatchString(argv[end]) {
+			end++
+		}
+		values := argv[i+1 : end]
+		if joined {
+			values = append([]string{value}, values...)
+		}
+		i = end
+		if positive := f.contrary[name]; positive != "" {
+			name, values = positive, []string{"no"}
+		}
+		if name = f.canonical[name]; name == "" {
+			t.Errorf("unknown flag in %q", argv)
+		} else if !f.secret[name] {
+			all[name] = values
+		}
+	}
+	return all
+}
+
+// compareLaunch compares with the launch that a config says again.
+func compareLaunch(t *testing.T, name string, got *translation) {
+	t.Helper()
+	flags := readSlimeFlags(t)
+	if flags == nil {
+		return
+	}
+	data, err := os.ReadFile(filepath.Join(slimeFacts, "launches", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var launch struct {
+		Entrypoint string
+		Argv       []string
+	}
+	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&launch); err != nil {
+		t.Fatal(err)
+	}
+	want, have := flags.read(t, launch.Argv), flags.read(t, got.argv)
+	for flag, values := range want {
+		if v, ok := have[flag]; !ok || !slices.EqualFunc(v, values, sameToken) {
+			t.Errorf("%s: %s is %q, want %q", name, flag, v, values)
+		}
+	}
+	for flag, values := range have {
+		if _, ok := want[flag]; !ok {
+			t.Errorf("%s: %s %q is too much", name, flag, values)
+		}
+	}
+	if got.entrypoint != launch.Entrypoint {
+		t.Errorf("%s: entrypoint %s, want %s", name, got.entrypoint, launch.Entrypoint)
+	}
+}
+
+// sameToken compares numbers exactly, by their value.
+func sameToken(a, b string) bool {
+	x, okX := new(big.Rat).SetString(a)
+	y, okY := new(big.Rat).SetString(b)
+	if okX && okY {
+		return x.Cmp(y) == 0
+	}
+	return a == b
+}
