@@ -2,6 +2,8 @@ package host
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"path/filepath"
@@ -179,23 +181,56 @@ func runError(id string, err error) error {
 	return call.Fault()
 }
 
-// PublishResonant sends a file to the platform as what came of a run; runID may be "".
-func (h *Host) PublishResonant(ctx context.Context, r io.Reader, size int64, runID, key string, progress func(sent int64)) (string, error) {
+// PublishResonant sends size bytes to the platform as what came of a run; runID may
+// be "". They are read twice: the same bytes of the same run are published once,
+// however often the command is repeated. progress, which may be nil, is told how
+// many bytes were taken to be sent.
+//
+// The error is carl.slime.run_not_found, carl.resonant.publish_failed, or as of
+// [camp.CallError.Fault].
+func (h *Host) PublishResonant(ctx context.Context, r io.ReadSeeker, size int64, runID string, progress func(sent int64)) (string, error) {
 	client, err := h.platform(true)
 	if err != nil {
 		return "", err
 	}
-	id, err := client.PublishResonant(ctx, r, size, runID, key, progress)
-	var call *camp.CallError
-	switch {
-	case err == nil:
-		h.recordRun(step.Checkpoint, "resonant published", camp.Run{ID: runID, Status: "published", ResonantID: id}, nil)
-		return id, nil
-	case errors.As(err, &call) && call.Failure == camp.FailNotFound:
-		return "", fault.New(fault.RunNotFound, "the platform knows no run %s", runID).WithKept("nothing was published")
+	sum := sha256.New()
+	sum.Write([]byte(runID + "\n"))
+	_, err = io.Copy(sum, readerFunc(func(p []byte) (int, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		return r.Read(p)
+	}))
+	if err == nil {
+		_, err = r.Seek(0, io.SeekStart)
 	}
-	return "", runError("", err)
+	if err != nil {
+		return "", fault.New(fault.IO, "what is to be published cannot be read: %w", err).WithKept("nothing was published")
+	}
+	id, err := client.PublishResonant(ctx, r, size, runID, hex.EncodeToString(sum.Sum(nil)), progress)
+	var call *camp.CallError
+	if !errors.As(err, &call) {
+		if err == nil {
+			h.recordRun(step.Checkpoint, "resonant published", camp.Run{ID: runID, Status: "published", ResonantID: id}, nil)
+		}
+		return id, err
+	}
+	switch call.Failure {
+	case camp.FailNotFound:
+		return "", fault.New(fault.RunNotFound, "the platform knows no run %s", runID).WithKept("nothing was published")
+	case camp.FailNetwork, camp.FailUnavailable, camp.FailThrottled, camp.FailMalformed:
+		kept := "nothing was published"
+		if !call.Definite {
+			kept = "whether it was published is not known"
+		}
+		return "", fault.New(fault.ResonantFailed, "%w", call).WithKept("%s", kept)
+	}
+	return "", call.Fault().WithKept("nothing was published")
 }
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // StartLocal returns the reader that makes steps of what a run on this machine
 // writes; it is to be closed when the run has ended.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,6 +35,9 @@ type app struct {
 	// entitlements.
 	leftWork     bool
 	wantsRefresh bool
+	// patient says that what runs may take its time to stop: a training that is
+	// interrupted may be writing a checkpoint.
+	patient atomic.Bool
 }
 
 // interruptGrace is how long a command may take to stop by itself after the
@@ -44,7 +48,7 @@ const interruptGrace = 10 * time.Second
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) fault.Exit {
 	results := &output{to: stdout}
 	a := &app{stdin: stdin, stdout: results, stderr: stderr}
-	ctx, stop := interruptible(context.Background())
+	ctx, stop := interruptible(context.Background(), &a.patient)
 	defer stop()
 
 	root := a.root()
@@ -57,6 +61,10 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) fault.Exit {
 	a.report(err, slices.Contains(args, "--json"))
 	if a.leftWork || a.wantsRefresh {
 		a.spawnBackgroundSync()
+	}
+	var ended *programEnded
+	if errors.As(err, &ended) {
+		return fault.Exit(ended.status)
 	}
 	return fault.ExitOf(err)
 }
@@ -85,7 +93,7 @@ func (a *app) classify(ctx context.Context, cmd *cobra.Command, err, written err
 // interruptible returns a context that the first SIGINT or SIGTERM cancels. A
 // second signal, or interruptGrace, ends the process: a command that hangs
 // must not need SIGKILL.
-func interruptible(parent context.Context) (context.Context, context.CancelFunc) {
+func interruptible(parent context.Context, patient *atomic.Bool) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -96,9 +104,13 @@ func interruptible(parent context.Context) (context.Context, context.CancelFunc)
 			return
 		}
 		cancel()
+		grace := time.After(interruptGrace)
+		if patient.Load() {
+			grace = nil
+		}
 		select {
 		case <-signals:
-		case <-time.After(interruptGrace):
+		case <-grace:
 		}
 		exitNow(fault.ExitInterrupted)
 	}()
@@ -137,6 +149,10 @@ least once on the wire and once by id.`,
 		a.campCmd(),
 		a.fsmCmd(),
 		a.ledgerCmd(),
+		a.trainCmd(),
+		a.runsCmd(),
+		a.resonantCmd(),
+		a.slimeSchemaCmd(),
 		a.entitlementsCmd(),
 		a.gateCmd(),
 		a.consentCmd(),
