@@ -143,7 +143,7 @@ func (l *blockLane) run(ctx context.Context, mode runMode) error {
 	if deadline, ok := ctx.Deadline(); ok {
 		l.least = min(lastCall, time.Until(deadline)/4)
 	}
-	for ctx.Err() == nil && l.o.ready(ctx, c.NotBefore) {
+	for ctx.Err() == nil && l.ready(ctx) {
 		stop, err := l.round(ctx)
 		switch {
 		case err != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()):
@@ -185,6 +185,17 @@ func (l *blockLane) round(ctx context.Context) (stop halt, err error) {
 		}
 	}
 	return stop, nil
+}
+
+// ready reports whether a back-off is over, or ends in time for a delivery, and
+// waits for that.
+func (l *blockLane) ready(ctx context.Context) bool {
+	if deadline, ok := ctx.Deadline(); ok {
+		early, cancel := context.WithDeadline(ctx, deadline.Add(-l.least))
+		defer cancel()
+		ctx = early
+	}
+	return l.o.ready(ctx, l.cursor.NotBefore)
 }
 
 // timeLeft reports whether an answer may be awaited for long enough.
@@ -229,7 +240,7 @@ func (l *blockLane) sendBlocks(ctx context.Context, lines []ledger.Line) halt {
 		return l.judgeBlocks(ctx, lines, outcomes)
 	case errors.Is(ctx.Err(), context.Canceled):
 		return halt{kind: stopped}
-	case bounded.Err() != nil, fault.CodeOf(err) == fault.PluginTimeout:
+	case bounded.Err() != nil, fault.CodeOf(err) == fault.PluginTimeout && len(lines) > 1:
 		return l.late(ctx, lines)
 	}
 	return l.undelivered(ctx, lines, err)

@@ -521,6 +521,32 @@ func TestLedgerWaits(t *testing.T) {
 	if report, err := sync.Run(ctx, p.Options); err != nil || !report.Drained() || f.calls != 2 {
 		t.Errorf("%d deliveries, %+v, %v", f.calls, report, err)
 	}
+
+	// Not for one that ends when there is no time left to be answered.
+	p.grow(t, 1)
+	f.deliver = func([]world.Event) ([]world.Outcome, error) { return nil, outage(9 * time.Second) }
+	begun := time.Now()
+	ctx, cancel = context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if report, err := sync.Run(ctx, p.Options); err != nil || report.Drained() || time.Since(begun) > 5*time.Second {
+		t.Errorf("after %v: %+v, %v", time.Since(begun), report, err)
+	}
+}
+
+// TestLedgerPluginTimeout has a plugin's own limit end each call with more than a block.
+func TestLedgerPluginTimeout(t *testing.T) {
+	f, to := recorder("d")
+	p := newLedgerPlace(t, to)
+	p.grow(t, 12)
+	f.deliver = func(events []world.Event) ([]world.Outcome, error) {
+		if len(events) > 1 || strings.Contains(string(events[0].Body), `"seq":9,`) {
+			return nil, fault.New(fault.PluginTimeout, "took longer than its 60s").WithHint("allow more")
+		}
+		return nil, nil
+	}
+	if s := statusIn(t, p.run(t), "d"); s.State != sync.BackingOff || s.Acknowledged != 9 || s.Code != fault.PluginTimeout || s.Hint != "allow more" {
+		t.Errorf("%+v", s)
+	}
 }
 
 // TestLedgerGap has destinations lose what they had, and say so.
