@@ -127,6 +127,9 @@ func flagNamed(name string) *flag {
 // noValue reports whether the flag stands alone on a command line.
 func (f *flag) noValue() bool { return f.kind == "flag" || f.kind == "switch" || f.kind == "retired" }
 
+// of reports whether the flag's kind begins so: int is also of ints, ints3 and ints*.
+func (f *flag) of(kind string) bool { return strings.HasPrefix(f.kind, kind) }
+
 // option is the flag as it is passed.
 func option(name string) string { return "--" + strings.ReplaceAll(name, "_", "-") }
 

@@ -258,7 +258,7 @@ var rules = []rule{
 		}
 	}},
 	{"engines have GPUs", func(t *translation) {
-		if !t.on("colocate") && !t.has("rollout_num_gpus") && !t.has("rollout_external_engine_addrs") &&
+		if !t.has("colocate") && !t.has("rollout_num_gpus") && !t.has("rollout_external_engine_addrs") &&
 			!t.on("debug_train_only") && !t.has("load_debug_rollout_data") {
 			t.missing("resources", "rollout_num_gpus", "how many GPUs the engines have is missing, and they do not share those of the trainer")
 		}
@@ -510,7 +510,7 @@ func (t *translation) batchSize() (int64, bool) {
 		return n, ok
 	}
 	steps, prompts, samples, ok := t.rollout()
-	if !ok || steps == 0 {
+	if !ok || steps == 0 || mul(prompts, samples)%steps != 0 {
 		return 0, false
 	}
 	return mul(prompts, samples) / steps, true

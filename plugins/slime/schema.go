@@ -122,7 +122,7 @@ func (s *form) flag(f *flag) {
 		s.Key("items")
 		s.Open()
 		switch {
-		case strings.HasPrefix(f.kind, "ints"), strings.HasPrefix(f.kind, "floats"):
+		case f.of("ints"), f.of("floats"):
 			s.numbers(f)
 		case f.kind == "groups":
 			s.Raw("anyOf", `[{"type":"string"},{"type":"array","items":{"type":"string"},"minItems":1}]`)
@@ -141,7 +141,7 @@ func (s *form) flag(f *flag) {
 }
 
 func (s *form) numbers(f *flag) {
-	if strings.HasPrefix(f.kind, "int") {
+	if f.of("int") {
 		s.String("type", "integer")
 	} else {
 		s.String("type", "number")
@@ -161,7 +161,7 @@ func (s *form) texts(f *flag) {
 	switch {
 	case f.choices != "":
 		s.enum(strings.Split(f.choices, ","))
-	case strings.HasPrefix(f.kind, "python"):
+	case f.of("python"):
 		s.String("pattern", pythonPath)
 	case f.name == "rm_type":
 		s.String("pattern", rewardForm)

@@ -632,3 +632,5 @@ func containsRun(list, run []string) bool {
 	}
 	return false
 }
+
+type diagnostic = translator.Diagnostic

@@ -142,9 +142,9 @@ func (t *translation) preset(v json.Value, at *place) {
 			text = strconv.Quote(value)
 		case f.kind == "freq":
 			text = strconv.Quote(layers(value))
-		case strings.HasPrefix(f.kind, "texts"):
+		case f.of("texts"):
 			text = `["` + strings.ReplaceAll(value, ",", `","`) + `"]`
-		case strings.HasPrefix(f.kind, "floats"):
+		case f.of("floats"):
 			text = "[" + value + "]"
 		}
 		t.put(f, text, at, implied)
@@ -291,6 +291,7 @@ func (t *translation) placement(v json.Value, at *place) {
 		t.setTo("colocate", "false", at, given)
 		t.async = at
 	default:
+		t.meant("colocate", at)
 		if !ok {
 			t.mistyped(&flag{}, v, at, "text")
 			return

@@ -346,9 +346,19 @@ func (t *translation) resolve(group, name string, at *place) (f *flag, contrary 
 	case ok && e.mark == "!":
 		t.hidden(name, at)
 	default:
-		t.errors.add(at, "no parser of slime knows the flag "+quote(name), flagHint(group, name, e, ok))
+		hint, name := flagHint(group, name, e, ok)
+		t.errors.add(at, "no parser of slime knows the flag "+quote(at.name), hint)
+		t.meant(name, at)
 	}
 	return nil, false
+}
+
+// meant notes a flag that somebody has probably misspelt, so that it is not
+// said to be missing as well.
+func (t *translation) meant(name string, at *place) {
+	if e, ok := find(name); ok && e.isFlag() {
+		t.put(e.flag(), refused, at, initially)
+	}
 }
 
 // secret refuses a flag whose value is a credential, without its value.
@@ -374,42 +384,37 @@ func (t *translation) hidden(name string, at *place) {
 	t.errors.add(at, "slime does not expose SGLang's "+option(strings.TrimPrefix(name, "sglang_")), hint)
 }
 
-// flagHint says which flag somebody may have meant.
-func flagHint(group, name string, e entry, found bool) string {
+// flagHint says which flag somebody may have meant, and returns its name.
+func flagHint(group, name string, e entry, found bool) (hint, meant string) {
 	if found && e.mark == "." {
-		return "Python's name; the flag is " + quote(e.rest) + " under extra." + extraName(flagNamed(e.rest).group)
+		return "Python's name; the flag is " + quote(e.rest) + " under extra." + extraName(flagNamed(e.rest).group), e.rest
 	}
 	tidy := strings.ToLower(strings.ReplaceAll(strings.TrimLeft(name, "-"), "-", "_"))
 	for _, prefix := range []string{"", "sglang_", "router_"} {
 		if prefix == "" && tidy == name {
 			continue
 		}
-		if e, ok := find(prefix + tidy); ok {
-			for ok && !e.isFlag() && e.mark != "!" {
-				e, ok = find(e.rest)
-			}
-			if e.isFlag() {
-				return "write it as " + quote(prefix+tidy) + " under extra." + extraName(e.mark[0])
-			}
+		e, ok := find(prefix + tidy)
+		for ok && !e.isFlag() && e.mark != "!" {
+			e, ok = find(e.rest)
+		}
+		if ok && e.isFlag() {
+			return "write it as " + quote(prefix+tidy) + " under extra." + extraName(e.mark[0]), e.name
 		}
 	}
-	n := near(tidy)
-	other := near(tidy)
+	same, other := near(tidy), near(tidy)
 	for e := range entries() {
 		switch {
 		case e.isFlag() && extraName(e.mark[0]) == group:
-			n.offer(e.name)
+			same.offer(e.name)
 		case e.mark != "!" && e.mark != ".":
 			other.offer(e.name)
 		}
 	}
-	if n.best != "" && (other.best == "" || n.slips <= other.slips) {
-		return n.hint()
+	if same.best == "" || other.best != "" && other.slips < same.slips {
+		same = other
 	}
-	if other.best != "" {
-		return other.hint()
-	}
-	return ""
+	return same.hint(), same.best
 }
 
 // unknown refuses a member that the language does not have.
@@ -428,6 +433,9 @@ func (t *translation) unknown(f *field, name string, at *place) {
 			return
 		}
 	}
+	if !ok {
+		e, ok = find("sglang_" + name)
+	}
 	hint := ""
 	n := near(name)
 	for i := range f.sub {
@@ -436,6 +444,7 @@ func (t *translation) unknown(f *field, name string, at *place) {
 	switch {
 	case n.best != "":
 		hint = n.hint()
+		t.meant(f.at(n.best).flag, at)
 	case ok && e.isFlag():
 		hint = "it is " + fieldOf(e.name, e.mark[0])
 	case isCredential(name) || name == "key" && f.flag == "use_wandb":

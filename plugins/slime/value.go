@@ -72,7 +72,7 @@ func (t *translation) mistyped(f *flag, v json.Value, at *place, expected string
 	switch {
 	case v.Kind() == json.Null:
 		hint = "leave the line out where nothing is to be set"
-	case v.Kind() == json.String && strings.HasPrefix(expected, "true"), v.Kind() == json.String && strings.Contains(expected, "number"):
+	case v.Kind() == json.String && isBare(v, expected):
 		hint = "write it without quotes"
 	case f.kind == "flag" && strings.HasPrefix(f.name, "no_"), f.kind == "flag" && strings.HasPrefix(f.name, "disable_"):
 		hint = "true passes " + option(f.name)
@@ -85,6 +85,14 @@ func (t *translation) mistyped(f *flag, v json.Value, at *place, expected string
 	return "", false
 }
 
+// isBare reports whether a text is what was expected but for its quotes.
+func isBare(v json.Value, expected string) bool {
+	s, _ := v.Str()
+	inner, err := json.Parse(s)
+	return err == nil && (inner.Kind() == json.Bool && strings.HasPrefix(expected, "true") ||
+		inner.Kind() == json.Number && strings.Contains(expected, "number"))
+}
+
 // clip keeps a foreign JSON text short in a hint.
 func clip(s string) string {
 	if len(s) > 40 {
@@ -95,7 +103,7 @@ func clip(s string) string {
 
 func (t *translation) number(f *flag, v json.Value, at *place) (string, bool) {
 	expected := "a number"
-	if f.kind == "int" || f.kind == "ints" || f.kind == "ints3" {
+	if f.of("int") {
 		expected = "a whole number"
 	}
 	text := v.Text()
@@ -253,9 +261,9 @@ func isWhole(s string) bool {
 func (t *translation) list(f *flag, v json.Value, at *place) (string, bool) {
 	expected := "a list of texts"
 	switch {
-	case strings.HasPrefix(f.kind, "ints"):
+	case f.of("ints"):
 		expected = "a list of whole numbers"
-	case strings.HasPrefix(f.kind, "floats"):
+	case f.of("floats"):
 		expected = "a list of numbers"
 	case f.kind == "pythons":
 		expected = "a list of Python paths"
@@ -270,7 +278,7 @@ func (t *translation) list(f *flag, v json.Value, at *place) (string, bool) {
 	for item := range v.Elements() {
 		text, ok := "", false
 		switch {
-		case strings.HasPrefix(f.kind, "ints"), strings.HasPrefix(f.kind, "floats"):
+		case f.of("ints"), f.of("floats"):
 			text, ok = t.number(f, item, at.item(n))
 		case f.kind == "groups" && item.Kind() == json.Array:
 			text, ok = t.list(&flag{name: f.name, kind: "texts"}, item, at.item(n))
