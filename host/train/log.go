@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"carl.camp/carl/host/step"
 )
 
@@ -72,7 +74,7 @@ func (r *LogReader) read(line string) {
 	if m := savedLine.FindStringSubmatch(line); m != nil {
 		metadata := `{"iteration":` + number(m[1])
 		if m[2] != "" {
-			metadata += `,"path":` + strconv.Quote(strings.ToValidUTF8(m[2], "�"))
+			metadata += `,"path":` + jsonText(m[2])
 		}
 		r.record(step.Checkpoint, "checkpoint "+number(m[1]), metadata+"}")
 		return
@@ -134,6 +136,7 @@ func pythonNumbers(text string) (object string, ok bool) {
 	if !ok {
 		return "", false
 	}
+	seen := map[string]bool{}
 	var b strings.Builder
 	b.WriteByte('{')
 	for n := 0; n < maxMetrics; {
@@ -157,19 +160,26 @@ func pythonNumbers(text string) (object string, ok bool) {
 		var value string
 		value, rest = pythonValue(strings.TrimLeft(rest, " "))
 		f, err := strconv.ParseFloat(strings.ReplaceAll(value, "_", "x"), 64)
-		if err != nil || f-f != 0 {
-			continue // a text, nan, inf, None, True
+		if err != nil || f-f != 0 || seen[name] {
+			continue // a text, nan, inf, None, True; or a name again
 		}
+		seen[name] = true
 		if n > 0 {
 			b.WriteByte(',')
 		}
 		n++
-		b.WriteString(strconv.Quote(strings.ToValidUTF8(name, "�")))
+		b.WriteString(jsonText(name))
 		b.WriteByte(':')
 		b.WriteString(strconv.FormatFloat(f, 'g', -1, 64))
 	}
 	b.WriteByte('}')
 	return b.String(), true
+}
+
+// jsonText is a text as JSON has it.
+func jsonText(s string) string {
+	b, _ := jsontext.AppendQuote(nil, strings.ToValidUTF8(s, "�")) // which is legal
+	return string(b)
 }
 
 // pythonValue cuts one value off, up to the comma or brace that ends it.
