@@ -103,7 +103,11 @@ func (e *CallError) Fault() *fault.Error {
 	case FailSource:
 		code = fault.IO
 	}
-	f := fault.New(code, "%w", e)
+	var fields strings.Builder
+	for _, field := range e.Fields {
+		fmt.Fprintf(&fields, "; %s: %s", field.Path, field.Message)
+	}
+	f := fault.New(code, "%w%s", e, fields.String())
 	if e.Hint != "" {
 		f = f.WithHint("%s", e.Hint)
 	}

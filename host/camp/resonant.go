@@ -57,7 +57,7 @@ func (c *Client) PublishResonant(ctx context.Context, r io.Reader, size int64, r
 	if size < 0 {
 		return "", fault.New(fault.Usage, "a resonant has no size of %d bytes", size)
 	}
-	within, cancel := context.WithCancelCause(ctx)
+	within, cancel := context.WithCancelCause(context.WithValue(ctx, patience{}, true))
 	defer cancel(nil)
 	stalled := time.AfterFunc(c.idle, func() { cancel(fmt.Errorf("took nothing more, and gave no complete answer, in %s", c.idle)) })
 	defer stalled.Stop()

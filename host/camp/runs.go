@@ -150,7 +150,10 @@ func (c *Client) Run(ctx context.Context, id string) (Run, error) {
 	if err != nil {
 		return Run{}, err
 	}
-	o := order{method: http.MethodGet, path: c.paths.Runs + "/" + id, limit: maxAnswer, good: []int{http.StatusOK}}
+	o := order{method: http.MethodGet, limit: maxAnswer, good: []int{http.StatusOK}}
+	if validPath(c.paths.Runs) {
+		o.path = c.paths.Runs + "/" + id
+	}
 	answer, failed := c.call(ctx, o)
 	if failed != nil {
 		return Run{}, failed

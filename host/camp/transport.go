@@ -13,7 +13,9 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"carl.camp/carl/host/fault"
 )
@@ -46,7 +48,11 @@ func newTransport(o ClientOptions, resolver *net.Resolver) (*http.Transport, err
 			if o.Offline {
 				return nil, errOffline
 			}
-			return dialer.DialContext(ctx, network, address)
+			conn, err := dialer.DialContext(ctx, network, address)
+			if err == nil && ctx.Value(patience{}) != nil {
+				conn = &patient{Conn: conn, closed: make(chan struct{})}
+			}
+			return conn, err
 		},
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12,
@@ -84,6 +90,40 @@ func newDialer(u URL, resolver *net.Resolver) *net.Dialer {
 		d.Control = loopbackOnly
 	}
 	return d
+}
+
+// patience is the key of a context whose connections are patient.
+type patience struct{}
+
+// linger is how long an answer is looked for that came before the connection
+// failed: it is here already, or on its way.
+const linger = time.Second
+
+// patient is a connection on which a long body is sent. Who refuses it may
+// answer, and hang up without reading the rest; to net/http the failed write
+// comes first, and the answer is lost. So it is told of it late.
+type patient struct {
+	net.Conn
+	once   sync.Once
+	closed chan struct{} // closed by Close
+}
+
+func (p *patient) Write(b []byte) (int, error) {
+	n, err := p.Conn.Write(b)
+	if err != nil {
+		t := time.NewTimer(linger)
+		defer t.Stop()
+		select {
+		case <-p.closed:
+		case <-t.C:
+		}
+	}
+	return n, err
+}
+
+func (p *patient) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return p.Conn.Close()
 }
 
 // loopbackOnly refuses the connection to an address that a name led to, before

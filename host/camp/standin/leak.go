@@ -47,8 +47,8 @@ func unwrap(s, own string, depth int, anywhere bool) string {
 	if kind := kindOf(s, own, anywhere); kind != "" || depth == 0 {
 		return kind
 	}
-	if strings.Contains(s, "%") {
-		if kind := unwrap(unescape(s), own, depth-1, anywhere); kind != "" {
+	if plain := unescape(s); plain != s {
+		if kind := unwrap(plain, own, depth-1, anywhere); kind != "" {
 			return kind
 		}
 	}
@@ -93,6 +93,9 @@ func kindOf(s, own string, anywhere bool) string {
 
 // unescape takes percent encoding off, and leaves what is none.
 func unescape(s string) string {
+	if !strings.Contains(s, "%") {
+		return s
+	}
 	var out strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == '%' && i+2 < len(s) {

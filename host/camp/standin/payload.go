@@ -32,12 +32,6 @@ const (
 	maxSteps = 1 << 31
 )
 
-// payload is what a run was submitted with, after it was checked.
-type payload struct {
-	// steps is how many steps the run has.
-	steps int64
-}
-
 // flaws are what is wrong with a payload, in its own order.
 type flaws struct {
 	list []camp.Field
@@ -59,13 +53,14 @@ func sumOf(body []byte) digest {
 	return sha256.Sum256(compact)
 }
 
-// parsePayload reads the body of a submission, and refuses one that is not as
+// parsePayload reads the body of a submission, returns how many steps it asks
+// for, and refuses one that is not as
 // API.md has it or holds a credential. own is the caller's token. A refusal
 // holds no text of body but the names of members.
-func parsePayload(body []byte, own string) (payload, *answer) {
-	refused := func(code, message string, list []camp.Field) (payload, *answer) {
+func parsePayload(body []byte, own string) (steps int64, refusal *answer) {
+	refused := func(code, message string, list []camp.Field) (int64, *answer) {
 		a := refuse(422, code, message, list...)
-		return payload{}, &a
+		return 0, &a
 	}
 	// Nothing is said of a payload, not even the name of a member, before it is
 	// known that there is no token in it.
@@ -77,17 +72,22 @@ func parsePayload(body []byte, own string) (payload, *answer) {
 		return refused("invalid_payload", "the body is not a payload", []camp.Field{*wrong})
 	}
 	f := &flaws{}
-	p := f.payload(body)
+	steps = f.payload(body)
 	if len(f.list) > 0 {
 		return refused("invalid_payload", "the body is not a payload", f.list)
 	}
-	return p, nil
+	return steps, nil
 }
+
+// stepsOf is how many steps a payload asks for that was accepted once, by
+// whatever rules were in force then.
+func stepsOf(body []byte) int64 { return new(flaws).payload(body) }
 
 // scan reads all of body. wrong is what keeps it from being one JSON object,
 // and leaked the places of credentials.
 func scan(body []byte, own string) (wrong *camp.Field, leaked []camp.Field) {
 	f := &flaws{}
+	whole := 0 // values that have ended
 	d := jsontext.NewDecoder(bytes.NewReader(body))
 	if d.PeekKind() != '{' {
 		wrong = &camp.Field{Message: "not a JSON object"}
@@ -111,6 +111,12 @@ func scan(body []byte, own string) (wrong *camp.Field, leaked []camp.Field) {
 				wrong = &camp.Field{Path: string(at), Message: syntax(err)}
 			}
 			return wrong, f.list
+		}
+		if d.StackDepth() == 0 {
+			whole++
+		}
+		if whole > 1 && wrong == nil {
+			wrong = &camp.Field{Message: "something follows the object"}
 		}
 		if d.StackDepth() > maxPayloadDepth && wrong == nil {
 			wrong = &camp.Field{Message: fmt.Sprintf("nested deeper than %d levels", maxPayloadDepth)}
@@ -202,8 +208,9 @@ func (f *flaws) object(at jsontext.Pointer, v jsontext.Value, known, required []
 
 var payloadMembers = []string{"args", "argv", "backend", "config_digest"}
 
-func (f *flaws) payload(body []byte) (p payload) {
-	p.steps = defaultSteps
+// payload checks a JSON object, and returns how many steps it asks for.
+func (f *flaws) payload(body []byte) (steps int64) {
+	steps = defaultSteps
 	all := f.object("", bytes.TrimLeft(body, " \t\r\n"), payloadMembers, payloadMembers)
 	backend := ""
 	if m, has := all["backend"]; has {
@@ -222,12 +229,12 @@ func (f *flaws) payload(body []byte) (p payload) {
 	}
 	if m, has := all["args"]; has {
 		if backend == "slime" || backend == "carl.camp/slime" {
-			p.steps = f.slime(m)
+			steps = f.slime(m)
 		} else if m.value.Kind() != '{' {
 			f.add(m.at, "not an object")
 		}
 	}
-	return p
+	return steps
 }
 
 // isBackend accepts elements of a-z, 0-9, point, hyphen and underscore, with

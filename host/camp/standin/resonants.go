@@ -33,8 +33,7 @@ type resonantDoc struct {
 // postResonant takes the bytes of a resonant as they come.
 func (s *Server) postResonant(c *call) answer {
 	refused := func(status int, code, message string) answer {
-		c.extend()
-		discard(c.Body)
+		c.unread = true
 		return refuse(status, code, message)
 	}
 	if !c.contentType("application/octet-stream") {
@@ -112,61 +111,63 @@ type arrived struct {
 
 // receive reads a body, and keeps it in a file of its own, durably, where there
 // is a data folder.
-func (s *runStore) receive(c *call) (a *arrived, err error) {
-	a = &arrived{}
-	var f *os.File
-	if s.dir != "" {
-		if err := private.MkdirAll(s.dir); err != nil {
-			return nil, err
-		}
-		var name [8]byte
-		rand.Read(name[:]) // never fails
-		a.file = filepath.Join(s.dir, arriving+hex.EncodeToString(name[:]))
-		if f, err = os.OpenFile(a.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600); err != nil {
-			return nil, err
-		}
-		defer func() {
-			if err = errors.Join(err, f.Close()); err != nil {
-				os.Remove(a.file)
-			}
-		}()
+func (s *runStore) receive(c *call) (*arrived, error) {
+	a := &arrived{}
+	if s.dir == "" {
+		return a, a.copy(c, io.Discard)
 	}
+	if err := private.MkdirAll(s.dir); err != nil {
+		return nil, err
+	}
+	var name [8]byte
+	rand.Read(name[:]) // never fails
+	a.file = filepath.Join(s.dir, arriving+hex.EncodeToString(name[:]))
+	f, err := os.OpenFile(a.file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err = a.copy(c, f); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(a.file)
+	}
+	return a, err
+}
+
+// copy reads the body into w, and notes its size and hash.
+func (a *arrived) copy(c *call, w io.Writer) error {
 	sum := sha256.New()
 	buf := make([]byte, streamChunk)
 	for {
 		c.extend()
-		n, err := c.Body.Read(buf)
+		n, end := c.Body.Read(buf)
 		sum.Write(buf[:n])
-		if f != nil {
-			if _, err := f.Write(buf[:n]); err != nil {
-				return nil, err
-			}
+		if _, err := w.Write(buf[:n]); err != nil {
+			return err
 		}
 		a.Size += int64(n)
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return nil, &cutOff{err}
+		switch {
+		case end == io.EOF:
+			a.SHA256 = hex.EncodeToString(sum.Sum(nil))
+			return nil
+		case end != nil:
+			return &cutOff{end}
 		}
 	}
-	a.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	if f != nil {
-		err = f.Sync()
-	}
-	return a, err
 }
 
 // keep makes what arrived a resonant, durably, or finds the one that came under
 // its key. Errors are a *refusalError, or of the file.
 func (s *runStore) keep(a *arrived) (held heldResonant, created bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	defer func() {
-		if !created && a.file != "" {
+		// After a failed flush, nobody knows whether the line is there.
+		if !created && a.file != "" && s.lines.broken == nil {
 			os.Remove(a.file)
 		}
 	}()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if known := s.pubByKey[a.Key]; a.Key != "" && known != nil {
 		if known.SHA256 != a.SHA256 || known.RunID != a.RunID {
 			return held, false, errOtherBody

@@ -173,14 +173,13 @@ func (s *runStore) restore(line []byte, at int64) error {
 	}
 	switch {
 	case l.Run != nil && l.Set == nil && l.Resonant == nil && l.Payload != nil:
-		p, bad := parsePayload(l.Payload, "\x00")
 		takes, err := time.ParseDuration(l.Run.Takes)
 		received, ok := stamp(l.Run.Received)
-		if bad != nil || err != nil || !ok || !isUUID(l.Run.RunID) || !isKey(l.Run.Key) || s.byID[l.Run.RunID] != nil || s.byKey[l.Run.Key] != nil {
+		if l.Payload.Kind() != '{' || err != nil || takes < 0 || !ok || !isUUID(l.Run.RunID) || !isKey(l.Run.Key) || s.byID[l.Run.RunID] != nil || s.byKey[l.Run.Key] != nil {
 			return errors.New("the run is none, or is there twice")
 		}
 		_, from := l.line()
-		s.hold(&heldRun{runBegun: *l.Run, sum: sumOf(l.Payload), steps: p.steps, takes: takes, start: received, at: at + int64(from), length: len(l.Payload)})
+		s.hold(&heldRun{runBegun: *l.Run, sum: sumOf(l.Payload), steps: stepsOf(l.Payload), takes: takes, start: received, at: at + int64(from), length: len(l.Payload)})
 	case l.Set != nil && l.Run == nil && l.Resonant == nil && l.Payload == nil:
 		r := s.byID[l.Set.RunID]
 		when, ok := stamp(l.Set.At)
@@ -274,7 +273,7 @@ func (s *runStore) find(key string, sum digest) (*runBegun, error) {
 
 // begin begins a run, durably, or finds the one that was begun under the key.
 // Errors are a *refusalError, or of the file.
-func (s *runStore) begin(key string, body []byte, p payload, now time.Time) (begun runBegun, created bool, err error) {
+func (s *runStore) begin(key string, body []byte, steps int64, now time.Time) (begun runBegun, created bool, err error) {
 	sum := sumOf(body)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -290,7 +289,7 @@ func (s *runStore) begin(key string, body []byte, p payload, now time.Time) (beg
 	r := &heldRun{
 		runBegun: runBegun{RunID: newUUID(), Key: key, Received: now.UTC().Format(time.RFC3339Nano), Takes: s.takes.String()},
 		sum:      sum,
-		steps:    p.steps,
+		steps:    steps,
 		takes:    s.takes,
 		start:    now,
 		length:   len(body),

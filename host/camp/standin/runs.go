@@ -3,7 +3,6 @@ package standin
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
 	"time"
 	"unicode"
@@ -81,11 +80,11 @@ func (s *Server) postRun(c *call) answer {
 		return refuse(402, "upgrade_required", fmt.Sprintf("managed training needs the tier %s (%s) or the grant %s; this account is on %s: upgrade it, then submit again",
 			tierPaid, label(tierPaid), paidBrings, label(s.issuer.current().Tier)))
 	}
-	p, refused := parsePayload(c.body, s.token)
+	steps, refused := parsePayload(c.body, s.token)
 	if refused != nil {
 		return *refused
 	}
-	run, created, err := s.runs.begin(key, c.body, p, s.clock())
+	run, created, err := s.runs.begin(key, c.body, steps, s.clock())
 	switch {
 	case err != nil:
 		return refuseRun(err)
@@ -283,15 +282,47 @@ func (s *Server) postRunTime(c *call) answer {
 	}{d.String()})
 }
 
-// postRunChange does to a run what the rest of the path says.
+// postRunChange does to a run what the last element of the path says.
 func (s *Server) postRunChange(c *call) answer {
 	id, how, _ := strings.Cut(c.rest, "/")
-	if strings.HasSuffix(c.URL.Path, "/state/"+how) {
-		how = "state/" + how
+	change := runChange{RunID: id, Do: doState}
+	names, why := []string(nil), ""
+	switch how {
+	case "succeed":
+		change.State = "succeeded"
+	case "fail":
+		change.State, names, why = "failed", []string{"error"}, defaultWhy
+	case "cancel":
+		change.State = "cancelled"
+	case doHold, doRelease:
+		change.Do = how
+	default:
+		return refuseChange(illegal(fmt.Sprintf("%.40q cannot be done to a run; there are succeed, fail, cancel, hold, release and state/NAME", how)))
 	}
-	change, err := c.runChange(id, how)
+	return s.changeOfRun(c, change, names, why)
+}
+
+// postRunState gives a run the state that the last element of the path names.
+func (s *Server) postRunState(c *call) answer {
+	id, state, _ := strings.Cut(c.rest, "/")
+	if !isState(state) {
+		return refuseChange(illegal(fmt.Sprintf("%.40q is not a state, which is 1 to %d characters of a-z, 0-9, hyphen and underscore", state, maxState)))
+	}
+	return s.changeOfRun(c, runChange{RunID: id, Do: doState, State: state}, []string{"error"}, "")
+}
+
+// changeOfRun makes a change to a run that may take the named members of a
+// query, of which error is otherwise why, and answers how the run is then.
+func (s *Server) changeOfRun(c *call, change runChange, names []string, why string) answer {
+	members, err := c.only(names...)
 	if err != nil {
 		return refuseChange(err)
+	}
+	if change.Error = members.Get("error"); change.Error == "" {
+		change.Error = why
+	}
+	if !isWhy(change.Error) {
+		return refuseChange(illegal(fmt.Sprintf("the error is not one line of at most %d bytes", maxWhy)))
 	}
 	doc, found, err := s.runs.change(change, s.clock())
 	switch {
@@ -301,39 +332,4 @@ func (s *Server) postRunChange(c *call) answer {
 		return noRun()
 	}
 	return reply(200, doc)
-}
-
-func (c *call) runChange(id, how string) (change runChange, err error) {
-	change = runChange{RunID: id, Do: doState}
-	var names []string
-	state, named := strings.CutPrefix(how, "state/")
-	switch {
-	case named:
-		if !isState(state) {
-			return change, illegal(fmt.Sprintf("%.40q is not a state, which is 1 to %d characters of a-z, 0-9, hyphen and underscore", state, maxState))
-		}
-		change.State, names = state, []string{"error"}
-	case how == "succeed":
-		change.State = "succeeded"
-	case how == "fail":
-		change.State, names = "failed", []string{"error"}
-	case how == "cancel":
-		change.State = "cancelled"
-	case how == doHold, how == doRelease:
-		change.Do = how
-	default:
-		return change, illegal(fmt.Sprintf("%.40q cannot be done to a run; there are succeed, fail, cancel, hold, release and state/NAME", how))
-	}
-	var members url.Values
-	if members, err = c.only(names...); err != nil {
-		return change, err
-	}
-	change.Error = members.Get("error")
-	if !isWhy(change.Error) {
-		return change, illegal(fmt.Sprintf("the error is not one line of at most %d bytes", maxWhy))
-	}
-	if how == "fail" && change.Error == "" {
-		change.Error = defaultWhy
-	}
-	return change, nil
 }

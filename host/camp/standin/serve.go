@@ -77,7 +77,7 @@ func (s *Server) table() []route {
 		{method: "POST", path: "/dev/receipts/*", own: true, serve: s.postReceipts},
 		{method: "POST", path: "/dev/runs/speed/*", own: true, serve: s.postRunTime},
 		{method: "POST", path: "/dev/runs/*/*", own: true, serve: s.postRunChange},
-		{method: "POST", path: "/dev/runs/*/state/*", own: true, serve: s.postRunChange},
+		{method: "POST", path: "/dev/runs/*/state/*", own: true, serve: s.postRunState},
 	}
 }
 
@@ -89,6 +89,8 @@ type call struct {
 	rest string
 	// extend gives a body that is still coming, and its answer, more time.
 	extend func()
+	// unread says that the answer does not wait for the rest of the body.
+	unread bool
 	// events is how many events the call carried, for the log.
 	events int
 }
@@ -151,6 +153,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if played == faultReset || played == faultLost {
 		status = 0
 		reset(w)
+	} else if c.unread {
+		writeEarly(w, c, a)
 	} else {
 		write(w, a)
 	}
@@ -171,11 +175,12 @@ func (s *Server) answer(c *call) (a answer, played string) {
 		s.counts.ask(rt.path)
 	}
 	if !rt.open && !s.authorized(c.Request) {
-		discard(c.Body)
+		c.refuse(rt)
 		return unauthorized(), ""
 	}
 	if rt.stream {
 		if a, ok := c.plain(); !ok {
+			c.refuse(rt)
 			return a, ""
 		}
 	} else if a, ok := c.readBody(); !ok {
@@ -189,7 +194,7 @@ func (s *Server) answer(c *call) (a answer, played string) {
 	case f.name == "":
 		return rt.serve(c), ""
 	case f.status != 0:
-		discard(c.Body)
+		c.refuse(rt)
 		return s.played(f.status), f.name
 	case f.name == faultReset:
 		return answer{}, f.name
@@ -269,15 +274,23 @@ func unauthorized() answer {
 // plain refuses a body that is encoded.
 func (c *call) plain() (answer, bool) {
 	if coding := c.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
-		discard(c.Body)
 		return refuse(415, "unsupported_encoding", "the body must not be encoded").with("Accept-Encoding", "identity"), false
 	}
 	return answer{}, true
 }
 
+// refuse deals with a body that nobody wants. One that comes as a stream may
+// be so long that the client must get the refusal before it has sent it.
+func (c *call) refuse(rt *route) {
+	if c.unread = rt.stream; !c.unread {
+		discard(c.Body)
+	}
+}
+
 // readBody reads the whole body, which may be chunked, but not encoded.
 func (c *call) readBody() (answer, bool) {
 	if a, ok := c.plain(); !ok {
+		discard(c.Body)
 		return a, false
 	}
 	body, err := io.ReadAll(io.LimitReader(c.Body, maxBody+1))
@@ -344,6 +357,17 @@ func write(w http.ResponseWriter, a answer) {
 	}
 	w.WriteHeader(a.status)
 	w.Write(a.body)
+}
+
+// writeEarly answers while the body is still coming, and then throws away some
+// of it: a client whose sending fails may never look at the answer.
+func writeEarly(w http.ResponseWriter, c *call, a answer) {
+	rc := http.NewResponseController(w)
+	rc.EnableFullDuplex()
+	c.extend()
+	write(w, a.with("Connection", "close"))
+	rc.Flush()
+	discard(c.Body)
 }
 
 // reset cuts the connection without an answer, with a TCP reset where that can

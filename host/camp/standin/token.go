@@ -64,7 +64,7 @@ func tokenIn(s, own string, anywhere bool) string {
 	if strings.Contains(s, "PRIVATE KEY-----") && strings.Contains(s, "-----BEGIN ") {
 		return "a private key"
 	}
-	if hasJWT(s) {
+	if hasJWT(s, anywhere) {
 		return "JWT"
 	}
 	for i := range shapes {
@@ -105,7 +105,7 @@ const minJWTPart = 16
 
 // hasJWT looks for three parts of base64url of which the first two begin as an
 // encoded JSON object does.
-func hasJWT(s string) bool {
+func hasJWT(s string, anywhere bool) bool {
 	for at := 0; ; {
 		i := strings.Index(s[at:], "eyJ")
 		if i < 0 {
@@ -113,7 +113,7 @@ func hasJWT(s string) bool {
 		}
 		start := at + i
 		at = start + len("eyJ")
-		if start > 0 && isAlnum(s[start-1]) {
+		if !anywhere && start > 0 && isAlnum(s[start-1]) {
 			continue
 		}
 		first := run(s[start:])
