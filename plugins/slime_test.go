@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	commandline "flag"
+	"fmt"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -241,4 +242,75 @@ func sameToken(a, b string) bool {
 		return x.Cmp(y) == 0
 	}
 	return a == b
+}
+
+// TestSlimeRefuses looks at a refusal from outside the sandbox.
+func TestSlimeRefuses(t *testing.T) {
+	in := instantiate(t, module(t, "./plugins/slime"), host{})
+	text := "model: {hf: /m, reference: /r}\ndata: {prompts: /d, shufle: true}\nreward: math\nrollout: {count: 1, prompts: 0}\n" +
+		"training: {train_batch: 256, optimizer: {lr: 1e-6}}\nresources: {mode: colocated}\n"
+	tree, err := yamltree.Parse([]byte(text), "run.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, refused := in.translate(string(tree.AppendJSON(nil)))
+	want := map[string]string{"/data/shufle": "2:29", "/rollout/prompts": "4:30", "/training/train_batch": "5:25"}
+	if got != nil || len(refused) != len(want) {
+		t.Fatalf("translated to %+v, refused with %+v", got, refused)
+	}
+	for _, d := range refused {
+		node, ok := tree.At(d.path)
+		if at := fmt.Sprintf("%d:%d", node.Line, node.Column); !ok || want[d.path] != at {
+			t.Errorf("%+v stands at %s, want %s", d, at, want[d.path])
+		}
+	}
+	// What was refused leaves nothing behind.
+	for _, config := range slimeConfigs(t) {
+		if _, refused := in.translate(config); refused != nil {
+			t.Errorf("refused with %+v", refused)
+		}
+	}
+	if size := in.mod.Memory().Size(); size > 16<<20 {
+		t.Errorf("the memory grew to %d bytes", size)
+	}
+}
+
+// BenchmarkSlime translates the largest launch, and a config of five thousand
+// lines, in the sandbox.
+func BenchmarkSlime(b *testing.B) {
+	in := instantiate(b, module(b, "./plugins/slime"), host{})
+	var large strings.Builder
+	large.WriteString("model: {hf: /m, architecture: qwen3-4B}\ndata: {prompts: /d}\nreward: math\nrollout: {count: 1, prompts: 32, samples_per_prompt: 8}\n" +
+		"training:\n  train_batch: 256 samples\n  tokens_per_gpu: 9216\n  env:\n")
+	for i := range 2500 {
+		fmt.Fprintf(&large, "    VARIABLE_%d: value %d\n", i, i)
+	}
+	large.WriteString("resources: {mode: colocated}\neval:\n  every: 1\n  data:\n")
+	for i := range 2500 {
+		fmt.Fprintf(&large, "    set-%d: /data/sets/%d.jsonl\n", i, i)
+	}
+	tree, err := yamltree.Parse([]byte(large.String()), "run.yaml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, config := range map[string]string{
+		"largest-launch": slimeConfigs(b)["run-glm5-744B-A40B"],
+		"5000-lines":     string(tree.AppendJSON(nil)),
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(len(config)))
+			for b.Loop() {
+				if _, refused := in.translate(config); refused != nil {
+					b.Fatalf("%+v", refused)
+				}
+			}
+			b.ReportMetric(float64(in.mod.Memory().Size())/(1<<20), "MiB")
+		})
+	}
+	b.Run("schemas", func(b *testing.B) {
+		for b.Loop() {
+			in.schema("config-schema")
+			in.schema("args-schema")
+		}
+	})
 }

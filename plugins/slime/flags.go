@@ -3,6 +3,7 @@ package main
 import (
 	"iter"
 	"strings"
+	"sync"
 )
 
 // A flag is one flag of slime's parsers, as [flagTable] has it.
@@ -45,21 +46,31 @@ type entry struct {
 	name, mark, rest string
 }
 
-// find looks a name up by bisecting the table where it stands: nothing is
-// parsed that is not asked for, and nothing is kept.
+// lines are the offsets of the table's lines. They are what of the table is
+// read ahead: no more is parsed than what is asked for.
+var lines = sync.OnceValue(func() []int32 {
+	list := make([]int32, 0, 1500)
+	for at := 1; at < len(flagTable); at += strings.IndexByte(flagTable[at:], '\n') + 1 {
+		list = append(list, int32(at))
+	}
+	return list
+})
+
+// find looks a name up by bisecting the table.
 func find(name string) (entry, bool) {
-	low, high := 1, len(flagTable)
-	for low < high {
-		at := strings.LastIndexByte(flagTable[low:low+(high-low)/2], '\n') + 1 + low
-		end := at + strings.IndexByte(flagTable[at:], '\n')
-		e := parseEntry(flagTable[at:end])
+	list := lines()
+	for len(list) > 0 {
+		middle := len(list) / 2
+		line := flagTable[list[middle]:]
+		// A name ends in a tab, which is less than what names are made of.
+		head := line[:min(len(name), len(line))]
 		switch {
-		case e.name == name:
-			return e, true
-		case e.name < name:
-			low = end + 1
+		case head == name && len(line) > len(name) && line[len(name)] == '\t':
+			return parseEntry(line[:strings.IndexByte(line, '\n')]), true
+		case head < name:
+			list = list[middle+1:]
 		default:
-			high = at
+			list = list[:middle]
 		}
 	}
 	return entry{}, false

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"iter"
 	"slices"
 	"strings"
 
@@ -83,26 +84,26 @@ func (s *setting) appendTo(argv []string) []string {
 			return append(argv, name)
 		}
 	case "repeat", "pythons", "groups":
-		for item := range elements(s.text) {
-			argv = appendOption(argv, name, item)
+		for item := range items(s.text) {
+			if item[0] == '[' {
+				argv = appendList(argv, name, item)
+			} else {
+				argv = appendToken(argv, name, token(item))
+			}
 		}
 		return argv
 	case "ints", "ints3", "floats", "texts", "ints*", "floats*", "texts*":
-		v, _ := json.Parse(s.text)
-		return appendOption(argv, name, v)
+		return appendList(argv, name, s.text)
 	}
 	return appendToken(argv, name, token(s.text))
 }
 
-// appendOption adds a flag with the items of a list.
-func appendOption(argv []string, name string, v json.Value) []string {
-	if v.Kind() != json.Array {
-		return appendToken(argv, name, token(v.Text()))
-	}
+// appendList adds a flag with the items of a list.
+func appendList(argv []string, name, list string) []string {
 	first := len(argv)
 	argv = append(argv, name)
-	for item := range v.Elements() {
-		argv = append(argv, token(item.Text()))
+	for item := range items(list) {
+		argv = append(argv, token(item))
 	}
 	if len(argv) == first+2 && looksLikeFlag(argv[first+1]) {
 		argv = appendToken(argv[:first], name, argv[first+1])
@@ -117,7 +118,29 @@ func appendToken(argv []string, name, value string) []string {
 	return append(argv, name, value)
 }
 
-func elements(text string) func(func(json.Value) bool) {
-	v, _ := json.Parse(text)
-	return v.Elements()
+// items ranges over the elements of a JSON array that stands in the arguments:
+// it has been checked, and has no space between its tokens.
+func items(list string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		depth, start := 0, 1
+		for i := 1; i < len(list); i++ {
+			switch c := list[i]; {
+			case c == '"':
+				for i++; list[i] != '"'; i++ {
+					if list[i] == '\\' {
+						i++
+					}
+				}
+			case c == '[':
+				depth++
+			case c == ']' && depth > 0:
+				depth--
+			case (c == ',' || c == ']') && depth == 0:
+				if i > start && !yield(list[start:i]) {
+					return
+				}
+				start = i + 1
+			}
+		}
+	}
 }

@@ -43,7 +43,7 @@ var rules = []rule{
 			return
 		}
 		n := 0
-		for range elements(s.text) {
+		for range items(s.text) {
 			n++
 		}
 		switch {

@@ -61,11 +61,6 @@ func translate(text string) (translator.Translation, []translator.Diagnostic) {
 		t.errors.add(nil, err.Error(), "")
 		return translator.Translation{}, t.errors.all()
 	}
-	for name := range root.Members() {
-		if len(name) < maxName {
-			t.sections[name] = true
-		}
-	}
 	t.member(&config, root, nil, given)
 	t.entrypoint()
 	t.rules()
@@ -190,6 +185,9 @@ func (t *translation) section(f *field, v json.Value, at *place, rank uint8) {
 			t.twice(at.to(name))
 		default:
 			values[i] = value
+			if f == &config {
+				t.sections[name] = true
+			}
 		}
 	}
 	if f.conv == section && f.flag != "" {

@@ -377,9 +377,8 @@ func isDigit(c byte) bool { return c >= '0' && c <= '9' }
 
 // isCredential reports whether a variable is named like one that holds a credential.
 func isCredential(name string) bool {
-	name = strings.ToUpper(name)
 	for _, end := range []string{"API_KEY", "TOKEN", "PASSWORD", "PASSWD", "SECRET", "ACCESS_KEY", "SECRET_KEY", "PRIVATE_KEY", "CREDENTIALS"} {
-		if rest, ok := strings.CutSuffix(name, end); ok && (rest == "" || strings.HasSuffix(rest, "_")) {
+		if at := len(name) - len(end); at >= 0 && strings.EqualFold(name[at:], end) && (at == 0 || name[at-1] == '_') {
 			return true
 		}
 	}
