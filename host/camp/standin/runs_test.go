@@ -1058,3 +1058,54 @@ func FuzzRunFile(f *testing.F) {
 		}
 	})
 }
+
+// TestRunsUnderFaults has many clients try again until they are answered: of
+// each key there is one run, and everybody got that one.
+func TestRunsUnderFaults(t *testing.T) {
+	p := start(t, Options{Tier: "paid", Seed: 7, DataDir: filepath.Join(t.TempDir(), "data"), Faults: mustFaults(t, "429:0.1,500:0.1,503:0.1,reset:0.1,lost:0.2,lie:0.1")})
+	c := p.client(t)
+	const keys = 5
+	got := make([]string, 8*keys)
+	var wg sync.WaitGroup
+	for i := range got {
+		wg.Go(func() {
+			for range 200 {
+				run, _, err := c.SubmitRun(context.Background(), []byte(goodPayload), fmt.Sprint("key-", i%keys))
+				if err == nil {
+					got[i] = run.ID
+					return
+				}
+			}
+			t.Error("never answered")
+		})
+	}
+	wg.Wait()
+	held := map[string]bool{}
+	for _, r := range p.Runs() {
+		held[r.RunID] = true
+	}
+	for i, id := range got {
+		if !held[id] || id != got[i%keys] {
+			t.Errorf("%d got %s, the first of its key %s", i, id, got[i%keys])
+		}
+	}
+	if s := p.Summary(); len(held) != keys || s.Runs != keys || len(s.Faults) != 6 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestPatternsOfRoutes(t *testing.T) {
+	for _, c := range []struct {
+		pattern, path, rest string
+		ok                  bool
+	}{
+		{"/a", "/a", "", true}, {"/a", "/a/", "", false}, {"/a", "/b", "", false}, {"/a/*", "/a/b", "b", true}, {"/a/*", "/a/", "", false}, {"/a/*", "/a", "", false},
+		{"/a/*", "/a/b/c", "", false}, {"/a/*/c", "/a/b/c", "b", true}, {"/a/*/c", "/a/b/d", "", false}, {"/a/*/c", "/a//c", "", false}, {"/a/*/*", "/a/b/c", "b/c", true},
+		{"/a/*/*", "/a/b/", "", false}, {"/a/*/*", "/a/b", "", false}, {"/a/*/x/*", "/a/b/x/c", "b/c", true}, {"/a/*/x/*", "/a/b/y/c", "", false}, {"/a/*/x/*", "/a/x/x", "", false},
+	} {
+		rest, ok := (&route{path: c.pattern}).match(c.path)
+		if ok != c.ok || ok && rest != c.rest {
+			t.Errorf("%s of %s: %q, %v", c.path, c.pattern, rest, ok)
+		}
+	}
+}

@@ -175,12 +175,12 @@ func (s *Server) answer(c *call) (a answer, played string) {
 		s.counts.ask(rt.path)
 	}
 	if !rt.open && !s.authorized(c.Request) {
-		c.refuse(rt)
+		c.dismiss(rt)
 		return unauthorized(), ""
 	}
 	if rt.stream {
 		if a, ok := c.plain(); !ok {
-			c.refuse(rt)
+			c.dismiss(rt)
 			return a, ""
 		}
 	} else if a, ok := c.readBody(); !ok {
@@ -194,7 +194,7 @@ func (s *Server) answer(c *call) (a answer, played string) {
 	case f.name == "":
 		return rt.serve(c), ""
 	case f.status != 0:
-		c.refuse(rt)
+		c.dismiss(rt)
 		return s.played(f.status), f.name
 	case f.name == faultReset:
 		return answer{}, f.name
@@ -279,9 +279,9 @@ func (c *call) plain() (answer, bool) {
 	return answer{}, true
 }
 
-// refuse deals with a body that nobody wants. One that comes as a stream may
+// dismiss deals with a body that nobody wants. One that comes as a stream may
 // be so long that the client must get the refusal before it has sent it.
-func (c *call) refuse(rt *route) {
+func (c *call) dismiss(rt *route) {
 	if c.unread = rt.stream; !c.unread {
 		discard(c.Body)
 	}
