@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -14,8 +16,11 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/private"
@@ -23,12 +28,15 @@ import (
 )
 
 const (
-	modelHome  = "/home"
-	activeName = "constitutional_ledger.jsonl"
-	headName   = "constitutional_ledger.head"
-	edgeName   = "constitutional_ledger.edge"
-	lockName   = "constitutional_ledger.lock"
-	keyName    = "keys/ledger.key"
+	modelHome    = "/home"
+	activeName   = "constitutional_ledger.jsonl"
+	headName     = "constitutional_ledger.head"
+	edgeName     = "constitutional_ledger.edge"
+	lockName     = "constitutional_ledger.lock"
+	keyName      = "keys/ledger.key"
+	pendingName  = "ledger_pending.jsonl"
+	receiptsName = "ledger_receipts.jsonl"
+	owedName     = "constitutional_ledger.recovering"
 )
 
 // image is the files of a ledger, by their paths below its folder.
@@ -102,6 +110,40 @@ func take(t testing.TB, fsys private.FS, dir string) image {
 		}
 	}
 	return im
+}
+
+// moving has what the model has not: a file is moved from one folder to another, as
+// several calls, of which any may be the last. It is in one of the two at least.
+type moving struct{ private.FS }
+
+func (m moving) Rename(from, to string) error {
+	err := m.FS.Rename(from, to)
+	if !errors.Is(err, syscall.EXDEV) {
+		return err
+	}
+	data, err := private.ReadFileOn(m.FS, from, 1<<30)
+	if err == nil {
+		err = private.WriteFileOn(m.FS, to, data)
+	}
+	if err == nil {
+		err = m.FS.Remove(from)
+	}
+	return err
+}
+
+// attest is the line that is kept of what a remote attested.
+func attest(t testing.TB, id string, seq uint64, hash Hash) string {
+	t.Helper()
+	line, err := json.Marshal(receiptOf(id, seq, hash))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(line) + "\n"
+}
+
+func receiptOf(id string, seq uint64, hash Hash) Receipt {
+	return Receipt{Seq: seq, Destination: "camp", LedgerID: id, Hash: hash,
+		Note: fmt.Sprintf("carl-receipt/v1\nledger_id %s\nseq %d\nblock_hash %x\ntime 2026-11-23T12:00:00Z\n\n— x AAAA\n", id, seq, hash[:])}
 }
 
 // noon is when the tests begin; a clock goes on by a second each time it is read.

@@ -82,13 +82,13 @@ func (r *Reader) seek() (uint64, error) {
 	if r.next >= r.size {
 		return r.next, nil
 	}
-	if b := firstFrom(r.pending, r.next); b != nil {
-		line, _, _ := bytes.Cut(b, []byte("\n"))
-		n, _ := seqOf(line)
-		if _, _, ok := parse(line); !ok {
-			return 0, tampered("block %d that waits in %s is not one", n, r.pendingPath)
+	if lines := waiting(r.pending, r.next); lines != nil {
+		// Its number says what is skipped: it is believed if it was signed.
+		b, unsigned, ok := parse(firstLine(lines))
+		if !ok || !r.scan.signed(b, unsigned) || b.Seq < r.next {
+			return 0, tampered("block %d that waits in %s is not what was signed", r.next, r.pendingPath)
 		}
-		r.lines, r.next = b, n
+		r.lines, r.next = lines, b.Seq
 		return r.next, nil
 	}
 	for i, f := range r.files {
@@ -116,6 +116,21 @@ func (r *Reader) seek() (uint64, error) {
 		}
 	}
 	return 0, tampered("block %d is missing", r.next)
+}
+
+// waiting returns the lines of the pending file behind the blocks before one; nil
+// where there is none. What is no block, or not in order, may be any.
+func waiting(pending []byte, seq uint64) []byte {
+	from := uint64(0)
+	for len(pending) > 0 {
+		line, rest, ended := bytes.Cut(pending, []byte("\n"))
+		b, _, ok := parse(line)
+		if !ended || !ok || b.Seq < from || b.Seq >= seq {
+			return pending
+		}
+		pending, from = rest, b.Seq+1
+	}
+	return nil
 }
 
 // firstFrom returns the lines from the first whose number is at least seq, nil
@@ -227,7 +242,7 @@ func (l *Ledger) savePending(t *tail, a archive, from uint64) (*Dropped, error) 
 		}
 	}
 	lines := firstFrom(data, from)
-	room := lines[:min(len(lines), max(0, maxPending-len(pending)))]
+	room := lines[:min(len(lines), max(0, l.maxPending-len(pending)))]
 	fit := lines[:bytes.LastIndexByte(room, '\n')+1]
 	if len(fit) > 0 {
 		if err := private.WriteFileOn(l.fs, l.paths.Pending, append(pending, fit...)); err != nil {
@@ -315,7 +330,7 @@ func (l *Ledger) TrimPending(before uint64) error {
 	if err != nil {
 		return err
 	}
-	rest := firstFrom(pending, before)
+	rest := waiting(pending, before)
 	switch {
 	case len(rest) == len(pending):
 		return nil
@@ -332,5 +347,5 @@ func (l *Ledger) TrimPending(before uint64) error {
 // its room they take.
 func (l *Ledger) Pending() (blocks int, used, room int64, err error) {
 	data, err := l.readPending()
-	return bytes.Count(data, []byte("\n")), int64(len(data)), maxPending, err
+	return bytes.Count(data, []byte("\n")), int64(len(data)), int64(l.maxPending), err
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -102,26 +103,62 @@ func (l *Ledger) recordRecovery(t *tail) (*Block, error) {
 	if err != nil {
 		return nil, err
 	}
-	first := t.opener
-	if len(archives) > 0 {
-		first = min(first, archives[0].first)
+	// What a recovery that was cut off has moved must not come back.
+	if err := l.fs.SyncDir(filepath.Dir(l.paths.Base)); err != nil {
+		return nil, failed("write", l.paths.Base, err)
 	}
-	if t.empty() || first > t.pruned {
-		if err := l.openSegment(t); err != nil {
+	b, err := l.recorded(t, archives)
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		first := t.opener
+		if len(archives) > 0 {
+			first = min(first, archives[0].first)
+		}
+		if t.empty() || first > t.pruned {
+			if err := l.openSegment(t); err != nil {
+				return nil, err
+			}
+		}
+		var line []byte
+		var hash Hash
+		b, line, hash = t.next(&Recovery{Reason: t.owed.Reason}, l.now())
+		t.push(b, hash)
+		line = append(line, '\n')
+		if err := l.flush(t, &line); err != nil {
 			return nil, err
 		}
-	}
-	b, line, hash := t.next(&Recovery{Reason: t.owed.Reason}, l.now())
-	t.push(b, hash)
-	line = append(line, '\n')
-	if err := l.flush(t, &line); err != nil {
-		return nil, err
 	}
 	if err := l.fs.Remove(l.paths.owed()); err != nil && !notThere(err) {
 		return nil, failed("remove", l.paths.owed(), err)
 	}
 	t.owed = nil
 	return b, nil
+}
+
+// recorded is the block of a recovery that was cut off behind it, or whose file
+// came back with the power; nil where there is none.
+func (l *Ledger) recorded(t *tail, archives []archive) (*Block, error) {
+	if t.empty() {
+		return nil, nil
+	}
+	for _, a := range append(archives, archive{path: l.paths.active(), last: t.edge.size - 1}) {
+		if a.last < t.owed.Kept {
+			continue
+		}
+		data, err := private.ReadFileOn(l.fs, a.path, 4*maxSegment)
+		if err != nil {
+			return nil, err
+		}
+		for line := range bytes.Lines(data) {
+			b, _, ok := parse(bytes.TrimSuffix(line, []byte("\n")))
+			if ok && b.Recovery != nil && b.Seq >= t.owed.Kept && b.Recovery.Reason == t.owed.Reason {
+				return b, nil
+			}
+		}
+	}
+	return nil, nil
 }
 
 // setAside moves away what is not whole, under the lock.
@@ -163,6 +200,9 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 		reason = strings.ToValidUTF8(reason[:min(len(reason), maxReason-len(gone))], "") + gone
 		w.forget()
 	}
+	if o, err := l.owed(); err == nil && o != nil {
+		reason = o.Reason // of the recovery that this one brings to its end
+	}
 	aside, err := l.aside("damaged", "")
 	if err != nil {
 		return nil, err
@@ -181,21 +221,26 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 	return r, l.moveAside(v, w, r.Aside)
 }
 
-// movePending moves the pending file into a folder, and keeps of it what is right.
+// movePending keeps of the pending file what is right, and the whole of it in a
+// folder, before.
 func (l *Ledger) movePending(right []byte, aside string) error {
 	if err := private.MkdirAllOn(l.fs, aside); err != nil {
 		return err
 	}
-	if err := l.fs.Rename(l.paths.Pending, filepath.Join(aside, filepath.Base(l.paths.Pending))); err != nil {
-		return failed("move aside", l.paths.Pending, err)
+	data, err := l.readPending()
+	if err == nil {
+		err = private.WriteFileOn(l.fs, filepath.Join(aside, filepath.Base(l.paths.Pending)), data)
 	}
-	if err := l.fs.SyncDir(aside); err != nil {
-		return failed("move aside", aside, err)
+	if err != nil {
+		return err
 	}
-	if len(right) == 0 {
-		return nil
+	if len(right) > 0 {
+		return private.WriteFileOn(l.fs, l.paths.Pending, right)
 	}
-	return private.WriteFileOn(l.fs, l.paths.Pending, right)
+	if err := l.fs.Remove(l.paths.Pending); err != nil && !notThere(err) {
+		return failed("remove", l.paths.Pending, err)
+	}
+	return nil
 }
 
 // foreign reports whether it is the key that is wrong: none of the blocks at both
@@ -226,45 +271,82 @@ func (w *walk) forget() {
 
 // moveAside moves the files from the first that is not whole on into a folder,
 // and makes the blocks of that one that are whole the open file.
+//
+// What is whole stays in place at every moment, and what is not says so until it
+// has gone: the last files go first, then the one that is whole in part, and what
+// contradicts a block, or ends behind it, at the end. A recovery that is cut off
+// comes to the same when it is done again.
 func (l *Ledger) moveAside(v *view, w *walk, aside string) error {
-	var good []byte
+	var all, good []byte
 	from := w.index
-	if w.tail.edge.size > 0 {
+	whole := w.tail.edge.size > 0
+	if whole {
 		if w.good == 0 {
 			from-- // where a file was whole to its end, it is the one that goes on
 		}
-		data, err := readAll(v.files[from].file)
-		if err != nil {
+		var err error
+		if all, err = readAll(v.files[from].file); err != nil {
 			return failed("read", v.files[from].path, err)
 		}
-		if good = data[:w.good]; w.good == 0 {
-			good = data[:len(data)-w.report.Torn]
+		if good = all[:w.good]; w.good == 0 {
+			good = all[:len(all)-w.report.Torn]
 		}
 	}
 	if err := private.MkdirAllOn(l.fs, aside); err != nil {
 		return err
 	}
-	paths := []string{l.paths.head(), l.paths.edge(), l.paths.Receipts}
-	for _, f := range v.files[from:] {
-		paths = append(paths, f.path)
+	var first, last []string
+	for _, f := range slices.Backward(v.files[from:]) {
+		first = append(first, f.path)
 	}
 	for _, a := range v.others {
-		if a.later(w.opener, w.tail.edge.size) {
-			paths = append(paths, a.path)
+		if !whole || a.later(w.opener, w.tail.edge.size) {
+			first = append(first, a.path)
 		}
 	}
-	if w.tail.edge.size == 0 {
+	if len(v.files) > 0 {
+		last = []string{v.files[from].path}
+		first = slices.DeleteFunc(first, func(path string) bool { return path == last[0] })
+	}
+	if !whole {
 		// Nothing that waits for a remote is another ledger's; else it comes from
 		// before what is whole.
-		paths = append(paths, l.paths.Pending)
-		archives, err := l.archives()
-		if err != nil {
+		last = append(last, l.paths.Pending)
+	}
+	err := l.moveAll(first, aside)
+	if err == nil {
+		err = l.fs.SyncDir(filepath.Dir(l.paths.Base))
+	}
+	if err != nil {
+		return err
+	}
+	if whole {
+		if last[0] == l.paths.active() {
+			last = nil // a copy goes, since it is replaced
+			if err := private.WriteFileOn(l.fs, filepath.Join(aside, filepath.Base(l.paths.active())), all); err != nil {
+				return err
+			}
+		}
+		if err := private.WriteFileOn(l.fs, l.paths.active(), good); err != nil {
 			return err
 		}
-		for _, a := range archives {
-			paths = append(paths, a.path)
+	}
+	if err := l.moveAll(append(last, l.paths.Receipts, l.paths.edge(), l.paths.head()), aside); err != nil {
+		return err
+	}
+	if whole {
+		if err := l.writeHead(&w.tail, v.keys.private); err != nil {
+			return failed("write", l.paths.head(), err)
 		}
 	}
+	if err := l.fs.SyncDir(filepath.Dir(l.paths.Base)); err != nil {
+		return failed("write", l.paths.head(), err)
+	}
+	return nil
+}
+
+// moveAll moves files that are there into a folder, in order.
+func (l *Ledger) moveAll(paths []string, aside string) error {
 	for _, path := range paths {
 		if err := l.fs.Rename(path, filepath.Join(aside, filepath.Base(path))); err != nil && !notThere(err) {
 			return failed("move aside", path, err)
@@ -272,19 +354,6 @@ func (l *Ledger) moveAside(v *view, w *walk, aside string) error {
 	}
 	if err := l.fs.SyncDir(aside); err != nil {
 		return failed("move aside", aside, err)
-	}
-	if len(good) > 0 {
-		if err := private.WriteFileOn(l.fs, l.paths.active(), good); err != nil {
-			return err
-		}
-	}
-	if w.tail.edge.size > 0 {
-		if err := l.writeHead(&w.tail, v.keys.private); err != nil {
-			return failed("write", l.paths.head(), err)
-		}
-	}
-	if err := l.fs.SyncDir(filepath.Dir(l.paths.Base)); err != nil {
-		return failed("write", l.paths.head(), err)
 	}
 	return nil
 }

@@ -1,33 +1,28 @@
 package ledger
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"maps"
-	"os"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/private"
+	"carl.camp/carl/host/private/crashfs"
 )
 
 // recovered recovers files, and makes sure that nothing of them is lost: what
 // does not stand in place is in the folder aside, byte for byte.
 func recovered(t *testing.T, im image, what string) (*Recovered, image, *Ledger) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "home")
-	for name, data := range im {
-		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	fsys := private.OS()
-	l := newLedger(t, dir, 0)
+	dir, fsys := modelHome, moving{im.disk(t)}
+	l := ledgerOn(fsys, 0)
 	_, before := l.Verify(t.Context(), nil)
 	r, err := l.Recover(t.Context())
 	if before == nil {
@@ -43,6 +38,9 @@ func recovered(t *testing.T, im image, what string) (*Recovered, image, *Ledger)
 	aside := take(t, fsys, r.Aside)
 	after := take(t, fsys, dir)
 	for name, data := range im {
+		if went := strings.HasPrefix(after[activeName], im[activeName]); went && (name == activeName || name == headName) {
+			continue // all of it stays
+		}
 		if name != keyName && name != edgeName && after[name] != data && aside[filepath.Base(name)] != data {
 			t.Errorf("%s: %s is neither where it was, nor aside as it was", what, name)
 		}
@@ -58,8 +56,8 @@ func TestRecover(t *testing.T) {
 	g := newGenuine(t, f)
 	went := map[bool]int{}
 	for i, v := range g.variants(t, f.key) {
-		if i%7 != 0 {
-			continue // each takes some ten flushes
+		if i%3 != 0 {
+			continue
 		}
 		r, after, l := recovered(t, v.image, v.what)
 		if r == nil {
@@ -149,5 +147,380 @@ func TestRecoverNothing(t *testing.T) {
 		if !maps.Equal(take(t, fsys, modelHome), im) {
 			t.Errorf("%s: the files were changed", what)
 		}
+	}
+}
+
+// rest has the whole of what a recovery left be right: it verifies, what was kept is
+// what was there, it goes on, and nothing is left to recover.
+func (g *genuine) rest(t *testing.T, what string, r *Recovered, after image, l *Ledger) {
+	t.Helper()
+	g.restOf(t, what, r, after, l, r.Kept)
+}
+
+func (g *genuine) restOf(t *testing.T, what string, r *Recovered, after image, l *Ledger, own uint64) {
+	t.Helper()
+	report, err := l.Verify(t.Context(), nil)
+	if err != nil {
+		t.Errorf("%s: after a recovery: %v", what, err)
+		return
+	}
+	if same := report.LedgerID == g.blocks[0].LedgerID; same != (r.Kept > 0) {
+		t.Errorf("%s: %d blocks are kept, and the ledger is %s", what, r.Kept, report.LedgerID)
+	}
+	for seq := report.FirstSeq; seq < own; seq++ {
+		if b, line := blockOf(after, seq); b == nil || hashOf(b) != g.hashes[seq] {
+			t.Errorf("%s: block %d is %q", what, seq, line)
+		}
+	}
+	if _, err := l.Recover(t.Context()); fault.CodeOf(err) != fault.LedgerNotFound {
+		t.Errorf("%s: recovering it once more: %v", what, err)
+	}
+	if b, err := appendNote(l, "d"); err != nil || b.Seq != report.Size {
+		t.Errorf("%s: the next block is %+v, %v", what, b, err)
+	}
+	if _, err := l.Verify(t.Context(), nil); err != nil {
+		t.Errorf("%s: after a recovery and an append: %v", what, err)
+	}
+}
+
+// branched is another branch of a ledger, from a block on.
+func branched(f *forged, at uint64) *forged {
+	f.change = func(b *Block) {
+		if b.Seq == at {
+			b.Time = b.Time.Add(1000)
+		}
+	}
+	return f
+}
+
+// TestRecoverOnce recovers where a receipt or a checkpoint contradicts a block, and
+// where files are gone or others': once is enough, and what is before the block stays.
+func TestRecoverOnce(t *testing.T) {
+	t.Parallel()
+	type damage struct {
+		what string
+		image
+		kept int64 // -1 is not told
+	}
+	tried := 0
+	for name, of := range map[string]func() *forged{"one key": ordinary, "two keys": rotated} {
+		g := newGenuine(t, of())
+		kept := func(n uint64) int64 {
+			if name == "two keys" && n <= 4 {
+				return 0 // the key that goes on behind it is gone
+			}
+			return int64(n)
+		}
+		var all []damage
+		for seq := range uint64(len(g.blocks)) {
+			all = append(all, damage{fmt.Sprintf("a receipt for another block %d", seq), g.with(receiptsName, attest(t, of().id, seq, Hash{1})), kept(seq)})
+			f := branched(of(), seq)
+			f.covered = seq + 1
+			m := f.make(t)
+			all = append(all, damage{fmt.Sprintf("a checkpoint of another block %d", seq), g.with(headName, m.image[headName]), kept(seq)})
+			all = append(all, damage{fmt.Sprintf("a checkpoint of another block %d, no edge", seq), g.with(headName, m.image[headName]).without(edgeName), kept(seq)})
+			for i, n := range m.names {
+				if seq%3 > 0 {
+					continue
+				}
+				all = append(all, damage{fmt.Sprintf("file %d of another branch from block %d on", i, seq), g.with(n, m.image[n]), -1})
+			}
+		}
+		for _, seq := range []uint64{13, 14, 1000} {
+			all = append(all, damage{fmt.Sprintf("a receipt for block %d", seq), g.with(receiptsName, attest(t, of().id, seq, Hash{1})), 13})
+		}
+		all = append(all,
+			damage{"a receipt of another ledger", g.with(receiptsName, attest(t, strings.Repeat("f", 32), 5, Hash{1})), 13},
+			damage{"no checkpoint", g.without(headName), 13}, damage{"a checkpoint that is none", g.with(headName, "x"), 13},
+			damage{"no open file", g.without(activeName), 9},
+		)
+		for i, n := range g.names {
+			first := uint64(3 * i)
+			if all = append(all, damage{n + " is gone", g.without(n), kept(first)}); i == 0 {
+				all[len(all)-1].kept = 13 // those behind it are whole
+			}
+			all = append(all,
+				damage{n + " is empty", g.with(n, ""), kept(first)},
+				damage{n + " ends early", g.with(n, g.image[n][:len(g.image[n])-1]), kept(uint64(3*i + len(g.lines[i]) - 1))},
+				damage{n + " has two blocks", g.with(n, g.lines[i][0]+g.lines[i][1]), kept(first + 2)},
+			)
+			for j, other := range g.names {
+				if i != j {
+					all = append(all, damage{n + " stands in " + other, g.with(other, g.image[n]), -1})
+				}
+				if i < j {
+					all = append(all, damage{n + " and " + other + " are swapped", g.with(n, g.image[other]).with(other, g.image[n]), -1})
+				}
+			}
+		}
+		for i, d := range all {
+			if left(i) {
+				continue
+			}
+			what := name + ": " + d.what
+			r, after, l := recovered(t, d.image, what)
+			if r == nil {
+				if d.kept >= 0 {
+					t.Errorf("%s: nothing was recovered", what)
+				}
+				continue
+			}
+			tried++
+			if d.kept >= 0 && r.Kept != uint64(d.kept) {
+				t.Errorf("%s: %d blocks are kept, of %d: %s", what, r.Kept, d.kept, r.Reason)
+			}
+			if after[receiptsName] != "" {
+				t.Errorf("%s: the receipts are still there", what)
+			}
+			own := r.Kept
+			if d.kept < 0 {
+				own = 0 // some may be another's
+			}
+			g.restOf(t, what, r, after, l, own)
+		}
+	}
+	if tried < 100 && !underRace() {
+		t.Errorf("only %d", tried)
+	}
+}
+
+// TestRecoverWithoutTheOldestFile has the block of the recovery begin a file, which
+// says what is kept.
+func TestRecoverWithoutTheOldestFile(t *testing.T) {
+	g := newGenuine(t, ordinary())
+	r, after, l := recovered(t, g.without(g.names[0]), "the oldest file is gone")
+	if r == nil {
+		t.Fatal("nothing was recovered")
+	}
+	opener, _, ok := parse([]byte(after[activeName][:strings.IndexByte(after[activeName], '\n')]))
+	if !ok || opener.Seq != 13 || opener.Segment == nil || opener.Segment.PrunedBefore != 3 || r.Block.Seq != 14 {
+		t.Errorf("%+v, and the recovery is block %d", opener, r.Block.Seq)
+	}
+	if report := verify(t, l); report.FirstSeq != 3 || report.Size != 15 {
+		t.Errorf("%+v", report)
+	}
+	g.rest(t, "the oldest file is gone", r, after, l)
+}
+
+// TestRolledBack puts an older open file with its checkpoint beside later closed
+// files, or beside what remotes attested since.
+func TestRolledBack(t *testing.T) {
+	g := newGenuine(t, short(4)) // two blocks a file
+	for files := 1; files < 4; files++ {
+		for blocks := uint64(1); blocks <= 2; blocks++ {
+			f := short(files)
+			if blocks == 1 {
+				f.files[files-1] = nil
+			}
+			old := newGenuine(t, f)
+			size := uint64(len(old.blocks))
+			for what, im := range map[string]image{
+				"later files":    g.with(activeName, old.image[activeName]).with(headName, old.image[headName]).with(edgeName, old.image[edgeName]),
+				"later receipts": old.with(receiptsName, attest(t, f.id, 0, old.hashes[0])+attest(t, f.id, size, g.hashes[size])),
+				// The last ones are what an append reads.
+				"many receipts": old.with(receiptsName, strings.Repeat(attest(t, f.id, 0, old.hashes[0]), 400)+attest(t, f.id, size, g.hashes[size])),
+			} {
+				if what == "later files" && files == 3 && blocks == 2 {
+					continue // the closed one is a copy of the open one
+				}
+				what = fmt.Sprintf("%d blocks beside %s", size, what)
+				g.refused(t, what, im)
+				r, after, l := recovered(t, im, what)
+				if r == nil {
+					continue
+				}
+				if r.Kept != size || !strings.Contains(r.Reason, "rolled back") {
+					t.Errorf("%s: %d are kept, %s", what, r.Kept, r.Reason)
+				}
+				for name := range after {
+					if a, ok := strings.CutSuffix(name, ".jsonl"); ok && strings.HasSuffix(a, "-5") {
+						t.Errorf("%s: %s is still there", what, name)
+					}
+				}
+				old.rest(t, what, r, after, l)
+			}
+			// A receipt for the last block says nothing against it.
+			if r, err := verifyImage(t, old.with(receiptsName, attest(t, f.id, size-1, old.hashes[size-1]))); err != nil || r.Receipts != 1 {
+				t.Errorf("%d blocks, and a receipt for the last: %+v, %v", size, r, err)
+			}
+		}
+	}
+}
+
+// TestRecoverReason has the file that is damaged in a folder whose name is of
+// characters of two bytes, where the reason is cut.
+func TestRecoverReason(t *testing.T) {
+	for _, of := range []func() *forged{ordinary, rotated} {
+		g := newGenuine(t, of())
+		im := g.with(g.names[1], g.lines[1][0]+"x"+g.lines[1][1]+g.lines[1][2])
+		for pad := range 2 {
+			dir := filepath.Join("/home", strings.Repeat("a", pad)+strings.Repeat("ä", 100), strings.Repeat("ö", 100), strings.Repeat("ü", 100), "home")
+			fsys := moving{image{}.disk(t)}
+			for name, data := range im {
+				path := filepath.Join(dir, name)
+				err := private.MkdirAllOn(fsys, filepath.Dir(path))
+				if err == nil {
+					err = private.WriteFileOn(fsys, path, []byte(data))
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			l := Open(Options{Paths: pathsIn(dir), FS: fsys, Clock: ticking()})
+			r, err := l.Recover(t.Context())
+			if err != nil {
+				t.Errorf("pad %d: %v", pad, err)
+				continue
+			}
+			if !utf8.ValidString(r.Reason) || len(r.Reason) > maxReason || len(r.Reason) < maxReason-2 || r.Block.Recovery.Reason != r.Reason {
+				t.Errorf("pad %d: %d bytes: %q", pad, len(r.Reason), r.Reason)
+			}
+			verify(t, l)
+		}
+	}
+}
+
+// TestRecoverCutOff ends a recovery at each of its system calls. What is done then,
+// an append or another recovery, records it, once; the blocks that it keeps are those
+// that it would have kept.
+func TestRecoverCutOff(t *testing.T) {
+	t.Parallel()
+	g, two := newGenuine(t, ordinary()), newGenuine(t, rotated())
+	one := ordinary()
+	one.files = [][]Entry{slices.Repeat([]Entry{&Note{"n", "d"}}, 4)}
+	single := newGenuine(t, one)
+	edited := func(g *genuine, file, line int) image {
+		lines := slices.Clone(g.lines[file])
+		lines[line] = strings.Replace(lines[line], `"v":1`, `"v":2`, 1)
+		return g.with(g.names[file], strings.Join(lines, ""))
+	}
+	head := branched(ordinary(), 7)
+	head.covered = 8
+	pruned := ordinary()
+	pruned.kept = 2
+	waits := newGenuine(t, pruned)
+	all := strings.Join(slices.Concat(g.lines[0], g.lines[1]), "")
+	type damage struct {
+		*genuine
+		image
+	}
+	for what, d := range map[string]damage{
+		"a line of a closed file":        {g, edited(g, 1, 1)},
+		"a line of the open file":        {g, edited(g, 3, 2)},
+		"a line of the only file":        {single, edited(single, 0, 3)},
+		"the first line":                 {g, edited(g, 0, 0)},
+		"a file in the middle is gone":   {g, g.without(g.names[1])},
+		"the oldest file is gone":        {g, g.without(g.names[0])},
+		"the open file is gone":          {g, g.without(activeName)},
+		"no checkpoint":                  {g, g.without(headName)},
+		"a checkpoint of another branch": {g, g.with(headName, head.make(t).image[headName])},
+		"a receipt contradicts":          {g, g.with(receiptsName, attest(t, ordinary().id, 5, Hash{1}))},
+		"a receipt for a later block":    {g, g.with(receiptsName, attest(t, ordinary().id, 20, Hash{1}))},
+		"a lost rotation":                {two, two.with(two.names[1], two.lines[1][0])},
+		"a line that waits":              {waits, waits.with(pendingName, strings.Replace(all, `"to":"a"`, `"to":"x"`, 1))},
+		"a file, and lines wait":         {waits, edited(waits, 0, 1).with(pendingName, all)},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			whole, after, _ := recovered(t, d.image, what)
+			if whole == nil {
+				t.Fatal("nothing was recovered")
+			}
+			struck, byAppend := 0, 0
+			for kind, seeds := range map[string]uint64{"kill": 1, "power": 2, "EIO": 1} {
+				// What only looks is no different from what comes next. A folder of which a
+				// flush fails may be as it was when the power goes: that is seen then.
+				ops := writing + " remove truncate"
+				if kind == "EIO" {
+					ops = strings.ReplaceAll(ops, " syncdir", "")
+				}
+				for n, more := 1, true; more; n++ {
+					more = false
+					for seed := range seeds {
+						if (n+int(seed))%2 == 0 || left(n) {
+							more = more || n < 30
+							continue
+						}
+						disk := crashfs.New(rand.New(rand.NewPCG(seed, uint64(n))).IntN)
+						d.image.put(t, disk.Process(nil))
+						a := &armed{strike: strike{ops, 1, strikes[kind].fault}, n: n}
+						process := disk.Process(a.fault)
+						ledgerOn(moving{process}, 0).Recover(t.Context())
+						if a.hit == nil {
+							continue
+						}
+						more, struck = true, struck+1
+						process.Kill()
+						when := fmt.Sprintf("%s at call %d (%v), seed %d", kind, n, a.hit, seed)
+						fsys := moving{disk.Process(nil)}
+						l := ledgerOn(fsys, 0)
+						if n%4 < 2 {
+							if b, err := appendNote(l, "d"); err == nil && fault.CodeOf(verifyErr(l)) == "" {
+								byAppend++
+							} else if err != nil && fault.CodeOf(err) != fault.LedgerTampered {
+								t.Fatalf("%s: the next append: %+v, %v", when, b, err)
+							}
+						}
+						if _, err := l.Recover(t.Context()); err != nil && fault.CodeOf(err) != fault.LedgerNotFound {
+							t.Fatalf("%s: recovering it then: %v", when, err)
+						}
+						d.recorded(t, when, l, whole, after)
+						if b, err := appendNote(l, "last"); err != nil {
+							t.Fatalf("%s: and then: %+v, %v", when, b, err)
+						}
+						disk.PowerCut()
+						l = ledgerOn(moving{disk.Process(nil)}, 0)
+						if _, err := appendNote(l, "behind the power cut"); err != nil {
+							t.Fatalf("%s, and the power went: %v", when, err)
+						}
+						d.recorded(t, when+", and the power went", l, whole, after)
+					}
+				}
+			}
+			if !underRace() && (struck < 40 || byAppend == 0) {
+				t.Errorf("%d calls were struck, and %d recorded by an append", struck, byAppend)
+			}
+		})
+	}
+}
+
+func verifyErr(l *Ledger) error {
+	_, err := l.Verify(context.Background(), nil)
+	return err
+}
+
+// recorded has a ledger be the one that a recovery leaves that nobody cut off.
+func (g *genuine) recorded(t *testing.T, when string, l *Ledger, whole *Recovered, after image) {
+	t.Helper()
+	there, recoveries := record{}, 0
+	report, err := l.Each(t.Context(), nil, func(b *Block, _ []byte, hash Hash) error {
+		if there[b.Seq] = hash; b.Recovery != nil && b.Recovery.Reason != "r" {
+			if recoveries++; b.Recovery.Reason != whole.Reason {
+				t.Errorf("%s: it is recorded as %q, which is %q", when, b.Recovery.Reason, whole.Reason)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", when, err)
+	}
+	// An append does not look at what waits: it may record that it is to go, and then
+	// it is recorded that it went.
+	if most := 1 + strings.Count(whole.Reason, "waits in"); recoveries < 1 || recoveries > most {
+		t.Fatalf("%s: %d blocks record a recovery", when, recoveries)
+	}
+	if same := report.LedgerID == g.blocks[0].LedgerID; same != (whole.Kept > 0) {
+		t.Fatalf("%s: %d blocks would have been kept, and the ledger is %s", when, whole.Kept, report.LedgerID)
+	}
+	for seq := report.FirstSeq; seq < whole.Kept; seq++ {
+		if there[seq] != g.hashes[seq] {
+			t.Fatalf("%s: block %d would have been kept, and is not there: %+v", when, seq, *report)
+		}
+	}
+	if _, err := l.fs.Lstat(filepath.Join(modelHome, owedName)); !notThere(err) {
+		t.Fatalf("%s: %s is still there: %v", when, owedName, err)
+	}
+	if now := take(t, l.fs, modelHome); now[pendingName] != after[pendingName] {
+		t.Fatalf("%s: %q waits, and %q would", when, now[pendingName], after[pendingName])
 	}
 }
