@@ -97,6 +97,34 @@ func TestSlimeLaunches(t *testing.T) {
 	}
 }
 
+// TestSlimeReadme shows that the example of the README is slime's own launch.
+func TestSlimeReadme(t *testing.T) {
+	in := instantiate(t, module(t, "./plugins/slime"), host{})
+	want, refused := in.translate(slimeConfigs(t)["run-qwen3-4B"])
+	if refused != nil {
+		t.Fatal(refused)
+	}
+	examples := snippets(t, "slime/README.md", "yaml")
+	if len(examples) != 2 {
+		t.Fatalf("%d examples", len(examples))
+	}
+	tree, err := yamltree.Parse([]byte(examples[0]), "README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, refused := in.translate(string(tree.AppendJSON(nil))); refused != nil || got.args != want.args {
+		t.Errorf("the example is refused with %+v, or is not the launch: %+v", refused, got)
+	}
+	// The second is of flags by name, and takes the place of what is set by none.
+	tree, err = yamltree.Parse([]byte(examples[0]+examples[1]), "README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, refused := in.translate(string(tree.AppendJSON(nil))); refused != nil {
+		t.Errorf("the second example is refused with %+v", refused)
+	}
+}
+
 func sortedKeys[V any](m map[string]V) []string {
 	keys := make([]string, 0, len(m))
 	for key := range m {

@@ -403,3 +403,23 @@ var rewards = []string{"remote_rm", "deepscaler", "dapo", "math", "f1", "gpqa", 
 
 // perSample in place of a reward says that the samples name theirs.
 const perSample = "per_sample"
+
+// elsewhereNamed is what other frameworks call a member of this language.
+var elsewhereNamed = []struct{ name, member string }{
+	{"async", "resources.mode: async"},
+	{"colocate", "resources.mode: colocated"},
+	{"learning_rate", "training.optimizer.lr"},
+	{"warmup_ratio", "training.optimizer.warmup"},
+	{"lr_scheduler_type", "training.optimizer.schedule"},
+	{"max_grad_norm", "training.optimizer.clip_grad"},
+	{"batch_size", "rollout.prompts, or training.train_batch"},
+	{"train_batch_size", "training.train_batch"},
+	{"num_generations", "rollout.samples_per_prompt"},
+	{"max_new_tokens", "rollout.max_response"},
+	{"max_completion_length", "rollout.max_response"},
+	{"beta", "algorithm.kl.coef"},
+	{"steps", "rollout.count"},
+	{"seed", "training.seed, or data.seed"},
+	{"api_key", "an environment variable of the run"},
+	{"token", "an environment variable of the run"},
+}

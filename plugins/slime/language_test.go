@@ -71,6 +71,7 @@ func TestEveryMember(t *testing.T) {
 // they set beside what friendly sets.
 func TestMembers(t *testing.T) {
 	plain := args(t, good(t, friendly).Args)
+	asConfig, asArgs := schema(t, configSchema()), schema(t, argsSchema())
 	for _, test := range []struct{ pointer, value, want string }{
 		{"/data/chat_template", `true`, `apply_chat_template=true`},
 		{"/data/chat_template", `false`, ``},
@@ -164,6 +165,12 @@ func TestMembers(t *testing.T) {
 		}
 		text := strings.Replace(encode(t, put(config, test.pointer, "HERE")), `"HERE"`, test.value, 1)
 		got := good(t, text)
+		if err := asConfig(text); err != nil {
+			t.Errorf("%s: %s: %v", test.pointer, test.value, err)
+		}
+		if err := asArgs(got.Args); err != nil {
+			t.Errorf("%s: %s: %v", test.pointer, test.value, err)
+		}
 		have, want := args(t, got.Args), maps.Clone(plain)
 		delete(have, "save")
 		for item := range strings.SplitSeq(test.want, " ") {
@@ -311,6 +318,9 @@ func TestRefusals(t *testing.T) {
 		{"/training", `[]`, "/training", "expected a mapping, and this is a list", ""},
 		{"/extra/slime/train_backend", `"fsdp"`, "/extra/slime/train_backend", "none of megatron", ""},
 		{"/extra/megatron/exit_signal", `99`, "/extra/megatron/exit_signal", "signal", ""},
+		{"/resources/async", `true`, "/resources/async", "unknown member", "resources.mode: async"},
+		{"/training/learning_rate", `1`, "/training/learning_rate", "unknown member", "training.optimizer.lr"},
+		{"/rollout/every", `1`, "/rollout/every", "unknown member", "there is"},
 	} {
 		config := parse(t, friendly)
 		text := strings.Replace(encode(t, put(config, strings.ReplaceAll(test.pointer, "~1~0", "HERE/"), "HERE")), `"HERE"`, test.value, 1)

@@ -38,13 +38,11 @@ func (n *nearest) offer(name string) {
 	if n.best != "" {
 		allowed = min(allowed, n.slips-1)
 	}
-	// Each slip changes the length by at most one, and the set of letters by
-	// at most two.
-	apart := len(n.wanted) - len(name)
-	if apart > allowed || -apart > allowed || bits.OnesCount64(n.letters^letters(name)) > 2*allowed {
+	// Each slip changes the set of letters by at most two.
+	if bits.OnesCount64(n.letters^letters(name)) > 2*allowed {
 		return
 	}
-	if slips := distance(n.wanted, name); slips <= allowed {
+	if slips := distance(n.wanted, name, allowed); slips <= allowed {
 		n.best, n.slips = name, slips
 	}
 }
@@ -81,27 +79,48 @@ func letters(s string) (set uint64) {
 	return set
 }
 
-// distance is the optimal string alignment distance. It needs the last two
-// rows of its table, because an exchange of neighbours reaches back by two.
-func distance(a, b string) int {
+// distance is the optimal string alignment distance of a, which is folded, and
+// b; more than allowed when it is more. It needs the last two rows of its
+// table, because an exchange of neighbours reaches back by two, and of a row
+// no more than is near the diagonal.
+func distance(a, b string, allowed int) int {
+	if apart := len(a) - len(b); apart > allowed || -apart > allowed {
+		return allowed + 1
+	}
+	const far = maxName + 1
 	var rows [3][maxName + 1]uint8
+	var folded [maxName]byte
+	for j := range len(b) {
+		folded[j] = fold(b[j])
+	}
 	before, above, row := &rows[0], &rows[1], &rows[2]
 	for j := range len(b) + 1 {
 		above[j] = uint8(j)
 	}
 	for i := 1; i <= len(a); i++ {
-		row[0] = uint8(i)
-		for j := 1; j <= len(b); j++ {
-			c := fold(b[j-1])
-			cost := uint8(1)
-			if a[i-1] == c {
-				cost = 0
+		first, last := max(1, i-allowed), min(len(b), i+allowed)
+		row[first-1] = far
+		if first == 1 {
+			row[0] = uint8(i)
+		}
+		least := row[first-1]
+		for j := first; j <= last; j++ {
+			d := above[j-1]
+			if a[i-1] != folded[j-1] {
+				d++
 			}
-			d := min(above[j]+1, row[j-1]+1, above[j-1]+cost)
-			if i > 1 && j > 1 && a[i-2] == c && a[i-1] == fold(b[j-2]) {
+			if j < i+allowed {
+				d = min(d, above[j]+1)
+			}
+			d = min(d, row[j-1]+1)
+			if i > 1 && j > 1 && a[i-2] == folded[j-1] && a[i-1] == folded[j-2] {
 				d = min(d, before[j-2]+1)
 			}
 			row[j] = d
+			least = min(least, d)
+		}
+		if int(least) > allowed {
+			return allowed + 1
 		}
 		before, above, row = above, row, before
 	}

@@ -40,6 +40,7 @@ func reference() string {
 		out.WriteString("\n| member | flag | initially | |\n|---|---|---|---|\n")
 		f.rows(&out, "")
 	}
+	out.WriteString("\n### Presets\n\nOf `model.architecture`: `" + strings.Join(presetNames(), "`, `") + "`.\n")
 	return out.String()
 }
 

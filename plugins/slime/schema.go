@@ -185,7 +185,7 @@ func (s *form) initially(f *flag) {
 	case f.initial == "":
 	case f.kind == "text" || f.kind == "python":
 		s.String("default", f.initial)
-	case f.kind == "int" || f.kind == "float" || f.kind == "switch" || f.initial[0] == '[':
+	case f.kind == "int" || f.kind == "float" || f.initial[0] == '[':
 		s.Raw("default", f.initial)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"carl.camp/carl/sdk/translator"
 )
 
@@ -526,9 +528,31 @@ func illegal(f *flag) []any {
 	return []any{"a", 1, map[string]any{}, []any{map[string]any{}}, []any{nil}}
 }
 
+// schema compiles a schema, and returns what holds a JSON text against it.
+func schema(t testing.TB, text string) func(text string) error {
+	t.Helper()
+	read := func(text string) any {
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("https://carl.test/schema.json", read(text)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("https://carl.test/schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(text string) error { return s.Validate(read(text)) }
+}
+
 // TestEveryFlag gives each flag of the table a legal value and illegal ones.
 func TestEveryFlag(t *testing.T) {
 	n := 0
+	asConfig, asArgs := schema(t, configSchema()), schema(t, argsSchema())
 	for e := range entries() {
 		if !e.isFlag() {
 			continue
@@ -540,6 +564,9 @@ func TestEveryFlag(t *testing.T) {
 			_, refused := translate(encode(t, put(base(), pointer, value)))
 			if len(refused) != 1 || refused[0].Path != pointer || !strings.Contains(refused[0].Message, "credential") || refused[0].Hint == "" {
 				t.Errorf("%s: %+v", f.name, refused)
+			}
+			if asConfig(encode(t, put(base(), pointer, value))) == nil || strings.Contains(argsSchema(), `"`+f.name+`":`) {
+				t.Errorf("a schema takes %s", f.name)
 			}
 			continue
 		}
@@ -578,6 +605,12 @@ func TestEveryFlag(t *testing.T) {
 			t.Errorf("%s: refused with %+v", f.name, refused)
 			continue
 		}
+		if err := asArgs(got.Args); err != nil {
+			t.Errorf("%s: %v", f.name, err)
+		}
+		if err := asConfig(encode(t, config)); err != nil {
+			t.Errorf("%s: %v", f.name, err)
+		}
 		if !containsRun(got.Argv, argv) {
 			t.Errorf("%s: %q is not in %q", f.name, argv, got.Argv)
 		}
@@ -585,7 +618,12 @@ func TestEveryFlag(t *testing.T) {
 			t.Errorf("%s is not in %s", f.name, got.Args)
 		}
 		for _, value := range illegal(f) {
-			_, refused := translate(encode(t, put(base(), pointer, value)))
+			config := encode(t, put(base(), pointer, value))
+			// What a text must look like, a schema leaves to the translator.
+			if _, text := value.(string); !text && value != json.Number("1.0") && value != json.Number("1e3") && f.kind != "tuple" && f.kind != "signal" && asConfig(config) == nil {
+				t.Errorf("%s: the schema takes %v", f.name, value)
+			}
+			_, refused := translate(config)
 			ok := false
 			for _, d := range refused {
 				ok = ok || strings.HasPrefix(d.Path, pointer) && d.Message != ""

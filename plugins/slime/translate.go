@@ -448,6 +448,14 @@ func (t *translation) unknown(f *field, name string, at *place) {
 	case isCredential(name) || name == "key" && f.flag == "use_wandb":
 		hint = "credentials are no part of a config; set them in the environment that the run is started in"
 	default:
+		for _, other := range elsewhereNamed {
+			if other.name == name {
+				hint = "it is " + other.member
+			}
+		}
+		if hint != "" {
+			break
+		}
 		if path := elsewhere(&config, name, ""); path != "" {
 			hint = "there is " + path
 		} else {
