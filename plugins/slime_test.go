@@ -18,6 +18,7 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"carl.camp/carl/host/plugin/wasm"
 	"carl.camp/carl/host/yamltree"
 )
 
@@ -300,6 +301,42 @@ func TestSlimeRefuses(t *testing.T) {
 	}
 	if size := in.mod.Memory().Size(); size > 16<<20 {
 		t.Errorf("the memory grew to %d bytes", size)
+	}
+}
+
+// TestSlimeWithinFuel shows that a megabyte of ill will is answered, by carl's
+// own loader and within a translator's budget.
+func TestSlimeWithinFuel(t *testing.T) {
+	p, err := wasm.Load(t.Context(), module(t, "./plugins/slime"), wasm.Config{Name: "carl.camp/slime", World: wasm.ArgsTranslator})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(t.Context())
+	many := func(head, member, tail string) string {
+		var b strings.Builder
+		b.WriteString(head)
+		for i := 0; b.Len() < 1<<20; i++ {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, member, i)
+		}
+		b.WriteString(tail)
+		return b.String()
+	}
+	for name, config := range map[string]string{
+		"unknown flags":   many(`{"extra":{"slime":{`, `"rollout_batch_sise%d":1`, `}}}`),
+		"unknown members": many(`{"rollout":{`, `"promts%d":1`, `}}`),
+		"variables":       many(`{"training":{"env":{`, `"VARIABLE_%d":"1"`, `}}}`),
+		"sets":            many(`{"eval":{"data":{`, `"set%d":"/d"`, `}}}`),
+		"items":           many(`{"rollout":{"stop":[`, `%d`, `]}}`),
+		"arguments":       many(`{"data":{"chat_template":{`, `"a%d":[{}]`, `}}}`),
+	} {
+		_, refused, err := p.Translator().Translate(t.Context(), []byte(config))
+		if err != nil || len(refused) == 0 {
+			t.Errorf("%s: %v, %d remarks", name, err, len(refused))
+		}
+		t.Logf("%s: %+v", name, p.Usage())
 	}
 }
 

@@ -11,15 +11,17 @@ import (
 // has mended a hundred runs it again.
 const maxRemarks = 100
 
-// A place is a member of the config, as a path from its root; nil is the root.
+// A place is a member of the config, or an item of a list, as a path from its
+// root; nil is the root.
 type place struct {
-	up   *place
-	name string
+	up    *place
+	name  string
+	index int // of an item, from 1; 0 for a member
 }
 
-func (p *place) to(name string) *place { return &place{p, name} }
+func (p *place) to(name string) *place { return &place{up: p, name: name} }
 
-func (p *place) item(i int) *place { return &place{p, strconv.Itoa(i)} }
+func (p *place) item(i int) *place { return &place{up: p, index: i + 1} }
 
 // pointer is the JSON Pointer of the place (RFC 6901).
 func (p *place) pointer() string {
@@ -32,7 +34,11 @@ func (p *place) pointer() string {
 	}
 	parts := make([]string, 0, 8)
 	for q := p; q != nil; q = q.up {
-		parts = append(parts, q.name)
+		if q.index > 0 {
+			parts = append(parts, strconv.Itoa(q.index-1))
+		} else {
+			parts = append(parts, q.name)
+		}
 	}
 	out := make([]byte, 0, size)
 	for i := len(parts) - 1; i >= 0; i-- {
@@ -57,12 +63,18 @@ type remarks struct {
 	more int
 }
 
-// full reports whether a further remark is only counted.
-func (r *remarks) full() bool { return len(r.list) >= maxRemarks }
+// enough counts a remark that would not be kept, and reports whether it is
+// one: whoever asks before it is put in words spares the work.
+func (r *remarks) enough() bool {
+	if len(r.list) < maxRemarks {
+		return false
+	}
+	r.more++
+	return true
+}
 
 func (r *remarks) add(at *place, message, hint string) {
-	if r.full() {
-		r.more++
+	if r.enough() {
 		return
 	}
 	r.list = append(r.list, translator.Diagnostic{Path: at.pointer(), Message: message, Hint: hint})

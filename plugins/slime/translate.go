@@ -8,6 +8,10 @@ import (
 	"carl.camp/carl/sdk/translator"
 )
 
+// maxSearches bounds how often the table of flags is searched for the nearest
+// name, which takes a millisecond in the sandbox.
+const maxSearches = 25
+
 // maxConfig bounds a config. carl reads files of one megabyte at most; JSON
 // takes a little more room than YAML.
 const maxConfig = 4 << 20
@@ -42,6 +46,7 @@ type translation struct {
 	async     *place // where the mode says async
 	// perSample is set where the samples name their rewards.
 	perSample bool
+	searches  int // for the nearest flag
 	// sections is what of the config's first level is there.
 	sections map[string]bool
 }
@@ -94,8 +99,7 @@ func (t *translation) put(f *flag, text string, at *place, rank uint8) {
 	switch {
 	case rank < s.rank:
 	case rank == given && s.rank == given:
-		if t.errors.full() {
-			t.errors.more++
+		if t.errors.enough() {
 			return
 		}
 		t.errors.add(at, option(f.name)+" is set twice: here and at "+s.at.pointer(), "leave one of them out")
@@ -331,8 +335,7 @@ func (t *translation) resolve(group, name string, at *place) (f *flag, contrary 
 			return f, contrary
 		}
 	}
-	if t.errors.full() {
-		t.errors.more++
+	if t.errors.enough() {
 		return nil, false
 	}
 	at = at.to(name)
@@ -344,7 +347,7 @@ func (t *translation) resolve(group, name string, at *place) (f *flag, contrary 
 	case ok && e.mark == "!":
 		t.hidden(name, at)
 	default:
-		hint, name := flagHint(group, name, e, ok)
+		hint, name := t.flagHint(group, name, e, ok)
 		t.errors.add(at, "no parser of slime knows the flag "+quote(at.name), hint)
 		t.meant(name, at)
 	}
@@ -383,7 +386,7 @@ func (t *translation) hidden(name string, at *place) {
 }
 
 // flagHint says which flag somebody may have meant, and returns its name.
-func flagHint(group, name string, e entry, found bool) (hint, meant string) {
+func (t *translation) flagHint(group, name string, e entry, found bool) (hint, meant string) {
 	if found && e.mark == "." {
 		return "Python's name; the flag is " + quote(e.rest) + " under extra." + extraName(flagNamed(e.rest).group), e.rest
 	}
@@ -399,6 +402,9 @@ func flagHint(group, name string, e entry, found bool) (hint, meant string) {
 		if ok && e.isFlag() {
 			return "write it as " + quote(prefix+tidy) + " under extra." + extraName(e.mark[0]), e.name
 		}
+	}
+	if t.searches++; t.searches > maxSearches {
+		return "", ""
 	}
 	same, other := near(tidy), near(tidy)
 	for e := range entries() {
@@ -417,8 +423,7 @@ func flagHint(group, name string, e entry, found bool) (hint, meant string) {
 
 // unknown refuses a member that the language does not have.
 func (t *translation) unknown(f *field, name string, at *place) {
-	if t.errors.full() {
-		t.errors.more++
+	if t.errors.enough() {
 		return
 	}
 	e, ok := find(name)

@@ -68,6 +68,9 @@ func (t *translation) value(f *flag, v json.Value, at *place) (string, bool) {
 
 // mistyped says what was expected. It returns what [translation.value] returns.
 func (t *translation) mistyped(f *flag, v json.Value, at *place, expected string) (string, bool) {
+	if t.errors.enough() {
+		return "", false
+	}
 	hint := ""
 	switch {
 	case v.Kind() == json.Null:
