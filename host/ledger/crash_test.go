@@ -93,6 +93,14 @@ func appendBatch(t failer, l *Ledger, r record) {
 	}
 }
 
+// rotateAndAppend takes a new key, and goes on with it.
+func rotateAndAppend(t failer, l *Ledger, r record) {
+	t.Helper()
+	b, err := l.RotateKey(context.Background())
+	r.takes(t, b, err)
+	appendTwo(t, l, r)
+}
+
 // short is a ledger of files with one block behind the first.
 func short(files int) *forged {
 	f := ordinary()
@@ -127,6 +135,8 @@ func deeds(t testing.TB) []deed {
 		// As after a power cut that brought closed files back.
 		{"a rotation that prunes several", short(6).make(t).image, 1, appendOne},
 		{"rotations among several blocks", one.image, 1200, appendBatch},
+		// The open file goes on behind the copy that was made of it.
+		{"a new key behind a close that was cut off", one.with(closed, one.image[activeName]), 1, rotateAndAppend},
 	}
 }
 

@@ -50,7 +50,7 @@ nothing but the blocks that it signed.
 // The error is carl.ledger.not_found where there is no block, and that of
 // [Ledger.Verify] where the ledger is not whole; nothing is written then.
 func (l *Ledger) Export(ctx context.Context, dir string, progress func(done, total int64)) (*Report, error) {
-	attested, err := l.receipts()
+	beside, err := l.beside()
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func (l *Ledger) Export(ctx context.Context, dir string, progress func(done, tot
 	if len(v.files) == 0 || v.head == nil {
 		return nil, fault.New(fault.LedgerNotFound, "ledger: there is nothing to export yet").WithKept("nothing was written")
 	}
-	w := &walk{view: v, receipts: attested, report: &Report{}, progress: progress, total: v.bytes()}
+	w := &walk{view: v, beside: beside, report: &Report{}, progress: progress, total: v.bytes()}
 	if err := l.verify(ctx, w, nil); err != nil {
 		return nil, err
 	}

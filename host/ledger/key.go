@@ -211,11 +211,11 @@ func (l *Ledger) verifyLocked(ctx context.Context) error {
 	if v.headErr != nil {
 		return v.headErr
 	}
-	receipts, err := l.receipts()
+	beside, err := l.beside()
 	if err != nil {
 		return err
 	}
-	return l.verify(ctx, &walk{view: v, receipts: receipts, report: &Report{}}, nil)
+	return l.verify(ctx, &walk{view: v, beside: beside, report: &Report{}}, nil)
 }
 
 func noKeyYet() error {

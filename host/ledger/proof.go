@@ -84,7 +84,7 @@ func (l *Ledger) ProveConsistency(ctx context.Context, size uint64) (*Consistenc
 // forest verifies the ledger and returns its hashes, with the checkpoint that
 // they are proved against and the first block that is kept.
 func (l *Ledger) forest(ctx context.Context, each func(b *Block, line []byte)) (*forest, *head, uint64, error) {
-	receipts, err := l.receipts()
+	beside, err := l.beside()
 	if err != nil {
 		return nil, nil, 0, err
 	}
@@ -96,7 +96,7 @@ func (l *Ledger) forest(ctx context.Context, each func(b *Block, line []byte)) (
 	if len(v.files) == 0 || v.head == nil {
 		return nil, nil, 0, fault.New(fault.LedgerNotFound, "ledger: there is nothing to prove yet: nothing was recorded")
 	}
-	w := &walk{view: v, receipts: receipts, report: &Report{}}
+	w := &walk{view: v, beside: beside, report: &Report{}}
 	f := new(forest)
 	err = l.verify(ctx, w, func(b *Block, line []byte, hash Hash) error {
 		if f.leaves == nil {

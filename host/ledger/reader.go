@@ -82,10 +82,18 @@ func (r *Reader) seek() (uint64, error) {
 	if r.next >= r.size {
 		return r.next, nil
 	}
-	if lines := waiting(r.pending, r.next); lines != nil {
-		// Its number says what is skipped: it is believed if it was signed.
+	if lines := waiting(r.pending, r.next, nil); lines != nil {
+		// Its number says what is skipped: it is believed if it was signed, and if what
+		// is skipped does not stand behind it.
 		b, unsigned, ok := parse(firstLine(lines))
-		if !ok || !r.scan.signed(b, unsigned) || b.Seq < r.next {
+		ok = ok && r.scan.signed(b, unsigned) && b.Seq >= r.next
+		if ok && b.Seq > r.next {
+			for line := range bytes.Lines(lines) {
+				n, _ := seqOf(line)
+				ok = ok && n >= b.Seq
+			}
+		}
+		if !ok {
 			return 0, tampered("block %d that waits in %s is not what was signed", r.next, r.pendingPath)
 		}
 		r.lines, r.next = lines, b.Seq
@@ -119,13 +127,14 @@ func (r *Reader) seek() (uint64, error) {
 }
 
 // waiting returns the lines of the pending file behind the blocks before one; nil
-// where there is none. What is no block, or not in order, may be any.
-func waiting(pending []byte, seq uint64) []byte {
+// where there is none. What is no block, or not in order, may be any; what is not
+// signed too, where s is not nil.
+func waiting(pending []byte, seq uint64, s *scan) []byte {
 	from := uint64(0)
 	for len(pending) > 0 {
 		line, rest, ended := bytes.Cut(pending, []byte("\n"))
-		b, _, ok := parse(line)
-		if !ended || !ok || b.Seq < from || b.Seq >= seq {
+		b, unsigned, ok := parse(line)
+		if !ended || !ok || b.Seq < from || b.Seq >= seq || s != nil && !s.signed(b, unsigned) {
 			return pending
 		}
 		pending, from = rest, b.Seq+1
@@ -229,6 +238,7 @@ func (l *Ledger) savePending(t *tail, a archive, from uint64) (*Dropped, error) 
 	if err != nil {
 		return nil, err
 	}
+	again := false
 	if len(pending) > 0 {
 		last, unsigned, ok := parse(lastLine(pending))
 		if !ok || last.LedgerID != t.ledgerID || !(&scan{keys: t.keys}).signed(last, unsigned) {
@@ -238,13 +248,14 @@ func (l *Ledger) savePending(t *tail, a archive, from uint64) (*Dropped, error) 
 			}
 			pending = nil
 		} else {
-			from = max(from, last.Seq+1) // what an attempt that was cut off has copied
+			// What an attempt that was cut off has copied; its folder's flush may have failed.
+			from, again = max(from, last.Seq+1), last.Seq >= a.first
 		}
 	}
 	lines := firstFrom(data, from)
 	room := lines[:min(len(lines), max(0, l.maxPending-len(pending)))]
 	fit := lines[:bytes.LastIndexByte(room, '\n')+1]
-	if len(fit) > 0 {
+	if len(fit) > 0 || again {
 		if err := private.WriteFileOn(l.fs, l.paths.Pending, append(pending, fit...)); err != nil {
 			return nil, err
 		}
@@ -283,24 +294,24 @@ func (l *Ledger) putAside(path, what string) error {
 }
 
 // checkPending verifies the blocks that wait in the pending file: each by itself,
-// each behind the one before it, and the last before the first that is kept. ok
-// are the lines that are right.
-func (l *Ledger) checkPending(k *keys, r *Report, first Hash) (ok []byte, err error) {
-	data, err := l.readPending()
-	if err != nil || len(data) == 0 {
-		return nil, err
-	}
-	s := scan{keys: k}
+// each behind the one before it, and the last before the first that is kept. Where
+// a file was about to go, its blocks are the same as those that are kept. ok are the
+// lines that are right.
+func (l *Ledger) checkPending(w *walk, kept map[uint64]Hash) (ok []byte, err error) {
+	s, r, first := scan{keys: w.view.keys}, w.report, w.before
 	var before *Block
 	var hash Hash
-	for rest := data; len(rest) > 0; {
+	for rest := w.waiting; len(rest) > 0; {
 		line, after, ended := bytes.Cut(rest, []byte("\n"))
 		text := rest[:len(rest)-len(after)]
 		rest = after
 		b, unsigned, good := parse(line)
-		good = good && ended && s.signed(b, unsigned) && b.LedgerID == r.LedgerID && b.Seq < r.FirstSeq &&
+		good = good && ended && s.signed(b, unsigned) && b.LedgerID == r.LedgerID &&
 			(before == nil || b.Seq > before.Seq && (b.Seq != before.Seq+1 || b.Prev == hash))
-		if good && b.Seq+1 == r.FirstSeq {
+		switch {
+		case good && b.Seq >= r.FirstSeq:
+			good = hashBlock(unsigned, b.Sig[:]) == kept[b.Seq]
+		case good && b.Seq+1 == r.FirstSeq:
 			good = hashBlock(unsigned, b.Sig[:]) == first
 		}
 		if !good {
@@ -330,7 +341,11 @@ func (l *Ledger) TrimPending(before uint64) error {
 	if err != nil {
 		return err
 	}
-	rest := waiting(pending, before)
+	k, err := l.loadKeys()
+	if err != nil || k == nil {
+		return err
+	}
+	rest := waiting(pending, before, &scan{keys: k})
 	switch {
 	case len(rest) == len(pending):
 		return nil

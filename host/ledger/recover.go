@@ -163,7 +163,7 @@ func (l *Ledger) recorded(t *tail, archives []archive) (*Block, error) {
 
 // setAside moves away what is not whole, under the lock.
 func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
-	receipts, err := l.receipts()
+	beside, err := l.beside()
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +172,7 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 		return nil, err
 	}
 	defer v.close()
-	w := &walk{view: v, receipts: receipts, report: &Report{}}
+	w := &walk{view: v, beside: beside, report: &Report{}}
 	wrong := l.verify(ctx, w, nil)
 	if wrong == nil {
 		wrong = v.headErr

@@ -49,8 +49,7 @@ func (l *Ledger) Verify(ctx context.Context, progress func(done, total int64)) (
 // right, in order. line is its text without a line end, and is not f's to keep.
 // f's error ends it. f may be nil.
 func (l *Ledger) Each(ctx context.Context, progress func(done, total int64), f func(b *Block, line []byte, hash Hash) error) (*Report, error) {
-	// Before the blocks: a block that comes meanwhile may have its receipt at once.
-	receipts, err := l.receipts()
+	beside, err := l.beside()
 	if err != nil {
 		return nil, err
 	}
@@ -59,11 +58,26 @@ func (l *Ledger) Each(ctx context.Context, progress func(done, total int64), f f
 		return nil, err
 	}
 	defer v.close()
-	w := &walk{view: v, receipts: receipts, report: &Report{}, progress: progress, total: v.bytes()}
+	w := &walk{view: v, beside: beside, report: &Report{}, progress: progress, total: v.bytes()}
 	if err := l.verify(ctx, w, f); err != nil {
 		return nil, err
 	}
 	return w.report, nil
+}
+
+// beside is what lies beside the blocks, and is held against them. It is read before
+// they are: a block that comes meanwhile may have its receipt at once, and one that
+// goes may wait at once.
+type beside struct {
+	receipts map[uint64][]attested
+	waiting  []byte // the pending file
+}
+
+func (l *Ledger) beside() (b beside, err error) {
+	if b.receipts, err = l.receipts(); err == nil {
+		b.waiting, err = l.readPending()
+	}
+	return b, err
 }
 
 // verify walks over all blocks, and holds them against what remotes attested, and
@@ -76,6 +90,12 @@ func (l *Ledger) verify(ctx context.Context, w *walk, f func(b *Block, line []by
 		}
 		return nil
 	}
+	// The last block that waits; those that are kept as well must be the same.
+	last, kept := uint64(0), map[uint64]Hash{}
+	for line := range bytes.Lines(w.waiting) {
+		n, _ := seqOf(line)
+		last = max(last, n)
+	}
 	err := w.all(ctx, func(b *Block, line []byte, hash Hash) error {
 		for _, a := range receipts[b.Seq] {
 			if a.ledgerID != b.LedgerID {
@@ -85,6 +105,9 @@ func (l *Ledger) verify(ctx context.Context, w *walk, f func(b *Block, line []by
 				return tampered("block %d is not the one that a remote attested", b.Seq)
 			}
 			w.report.Receipts++
+		}
+		if b.Seq <= last {
+			kept[b.Seq] = hash
 		}
 		if f == nil {
 			return nil
@@ -97,7 +120,7 @@ func (l *Ledger) verify(ctx context.Context, w *walk, f func(b *Block, line []by
 	if err := w.attested(); err != nil {
 		return err
 	}
-	w.pending, err = l.checkPending(w.view.keys, w.report, w.before)
+	w.pending, err = l.checkPending(w, kept)
 	w.pendingWrong = err != nil
 	return err
 }
@@ -126,8 +149,8 @@ func (w *walk) attested() error {
 
 // walk goes over all blocks in order.
 type walk struct {
-	view     *view
-	receipts map[uint64][]attested
+	view *view
+	beside
 	report   *Report
 	tail     tail
 	before   Hash // of the block before the first that is kept
