@@ -82,6 +82,7 @@ func FuzzTranslate(f *testing.F) {
 	if err != nil || len(seeds) == 0 {
 		f.Fatal("the seed corpus is empty")
 	}
+	asArgs := schema(f, argsSchema())
 	f.Add(friendly)
 	f.Add(encode(f, base()))
 	f.Fuzz(func(t *testing.T, text string) {
@@ -99,6 +100,9 @@ func FuzzTranslate(f *testing.F) {
 		}
 		if !json.Valid([]byte(got.Args)) {
 			t.Fatalf("%s became %s", text, got.Args)
+		}
+		if err := asArgs(got.Args); err != nil {
+			t.Fatalf("%s became %s: %v", text, got.Args, err)
 		}
 		if _, twice := compact(got.Args); twice != "" {
 			t.Fatalf("%s became %s, which has %q twice", text, got.Args, twice)

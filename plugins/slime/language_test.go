@@ -122,6 +122,8 @@ func TestMembers(t *testing.T) {
 		{"/training/dropout", `{"hidden":"default","attention":0.1}`, `-hidden_dropout attention_dropout=0.1`},
 		{"/training/fp32/softmax", `"default"`, `-attention_softmax_in_fp32`},
 		{"/training/fp32/softmax", `false`, `-attention_softmax_in_fp32`},
+		{"/training/dropout", `"default"`, `-hidden_dropout -attention_dropout`},
+		{"/training/fp32", `"default"`, `-attention_softmax_in_fp32 -accumulate_allreduce_grads_in_fp32`},
 		{"/training/optimizer/betas", `[0.9,0.95]`, `adam_beta2=0.95`},
 		{"/training/optimizer/betas", `"default"`, `-adam_beta1 -adam_beta2`},
 		{"/training/optimizer/warmup", `0.1`, `lr_warmup_fraction=0.1`},
@@ -281,6 +283,12 @@ func TestRefusals(t *testing.T) {
 		{"/rollout/count", `"7"`, "/rollout/count", "expected a whole number, and this is text", "without quotes"},
 		{"/rollout/count", `"seven"`, "/rollout/count", "expected a whole number, and this is text", ""},
 		{"/rollout/count", `1e3`, "/rollout/count", "expected a whole number, and this is the number 1e3", ""},
+		{"/rollout/count", strings.Repeat("9", 65), "/rollout/count", "beyond", ""},
+		{"/rollout/temperature", `1e999`, "/rollout/temperature", "beyond", ""},
+		{"/rollout/temperature", `1e-9999`, "/rollout/temperature", "beyond", ""},
+		{"/rollout/generate", `"ü.b"`, "/rollout/generate", "no dotted path", ""},
+		{"/training", `"default"`, "/training", "expected a mapping", ""},
+		{"/training/recompute", `"default"`, "/training/recompute", "none of", ""},
 		{"/rollout/stop", `"a"`, "/rollout/stop", "a list", `["a"]`},
 		{"/rollout/stop", `["a",1]`, "/rollout/stop/1", "expected text", "quote it"},
 		{"/rollout/stop", `[]`, "/rollout/stop", "empty list", "leave"},
@@ -347,7 +355,7 @@ func TestRefusals(t *testing.T) {
 func TestSpelling(t *testing.T) {
 	for flag, values := range map[string][]string{
 		"kl_loss_coef":              {"1e-6", "0.00", "1E-06", "0.1000", "4e-4", "1.0"},
-		"update_weight_buffer_size": {"2147483648", "9007199254740993", "123456789012345678901234567890"},
+		"update_weight_buffer_size": {"2147483648", "9007199254740993", "123456789012345678901234567890", strings.Repeat("9", 64)},
 		"rollout_top_k":             {"-1", "-0"},
 	} {
 		for _, value := range values {

@@ -245,7 +245,9 @@ func (s *form) section(f *field) {
 		s.String("description", m.doc)
 		if m.initial != "" {
 			s.Raw("default", m.initial)
-			s.either(func() { s.member(m) }, func() { s.String("const", "default") })
+		}
+		if m.takesDefault() {
+			s.either(func() { s.member(m) }, s.is("default"))
 		} else {
 			s.member(m)
 		}

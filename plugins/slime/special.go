@@ -14,7 +14,8 @@ import (
 var (
 	rewardMembers    = config.at("reward")
 	klMembers        = config.at("algorithm").at("kl")
-	recomputeMembers = config.at("training").at("recompute")
+	trainingMembers  = config.at("training")
+	recomputeMembers = trainingMembers.at("recompute")
 )
 
 func (t *translation) special(f *field, v json.Value, at *place, rank uint8) {

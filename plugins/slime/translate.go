@@ -135,7 +135,7 @@ func boolText(b bool) string {
 
 // member translates what stands under one field of the language.
 func (t *translation) member(f *field, v json.Value, at *place, rank uint8) {
-	if f.initial != "" && v.Text() == `"default"` {
+	if v.Text() == `"default"` && f.takesDefault() {
 		return
 	}
 	switch f.conv {
@@ -292,6 +292,12 @@ func (f *field) hasInitial() bool {
 	return false
 }
 
+// takesDefault reports whether the word default may stand for a member: it has
+// an initial value, or stands in a section of some and has some itself.
+func (f *field) takesDefault() bool {
+	return f.initial != "" || f.conv == section && f != trainingMembers && f != &config && f.hasInitial()
+}
+
 // extra translates a mapping of flags.
 func (t *translation) extra(group string, v json.Value, at *place) {
 	if v.Kind() != json.Obj {
@@ -417,6 +423,9 @@ func (t *translation) flagHint(group, name string, e entry, found bool) (hint, m
 	}
 	if same.best == "" || other.best != "" && other.slips < same.slips {
 		same = other
+	}
+	if same.best == "" {
+		return "carl slime-schema prints all flags", ""
 	}
 	return same.hint(), same.best
 }

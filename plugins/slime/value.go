@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"strings"
 
 	"carl.camp/carl/sdk/json"
@@ -113,6 +114,10 @@ func (t *translation) number(f *flag, v json.Value, at *place) (string, bool) {
 	if v.Kind() != json.Number || expected == "a whole number" && strings.ContainsAny(text, ".eE") {
 		return t.mistyped(f, v, at, expected)
 	}
+	if !isReckoned(text) {
+		t.errors.add(at, "a number beyond what slime can reckon with", "")
+		return "", false
+	}
 	if f.choices != "" && !hasChoice(f.choices, text) {
 		t.errors.add(at, "expected "+choicesOf(f.choices)+", and this is "+clip(text), "")
 		return "", false
@@ -122,6 +127,22 @@ func (t *translation) number(f *flag, v json.Value, at *place) (string, bool) {
 		return "", false
 	}
 	return text, true
+}
+
+// maxDigits bounds a number's spelling, and its exponent has three digits at
+// most: what checks arguments against a schema reckons exactly, and would write
+// 1e999999999 out.
+const maxDigits = 64
+
+// isReckoned reports whether a number is one that programs can work with.
+func isReckoned(text string) bool {
+	if len(text) > maxDigits {
+		return false
+	}
+	if e := strings.IndexAny(text, "eE"); e >= 0 && len(strings.TrimLeft(text[e+1:], "+-0")) > 3 {
+		return false
+	}
+	return !math.IsInf(float(text), 0)
 }
 
 // outOf returns the bound that a number is beyond, or "".
@@ -218,7 +239,7 @@ func (t *translation) pattern(f *flag, v json.Value, at *place) (string, bool) {
 	const expected = "a pattern of layers: text such as [0]*3+[1]*75, a whole number, or a list of them"
 	switch v.Kind() {
 	case json.Number:
-		if !strings.ContainsAny(v.Text(), ".eE") {
+		if !strings.ContainsAny(v.Text(), ".eE") && isReckoned(v.Text()) {
 			return v.Text(), true
 		}
 	case json.String:
@@ -353,10 +374,10 @@ func hasChoice(choices, s string) bool {
 
 func choicesOf(choices string) string { return enumerate(strings.Split(choices, ",")) }
 
-// isWord reports whether s is letters, digits and _ alone.
+// isWord reports whether s is letters, digits and _ alone, of ASCII.
 func isWord(s string) bool {
 	for _, c := range []byte(s) {
-		if c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && c < 0x80 {
+		if c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') {
 			return false
 		}
 	}
@@ -366,7 +387,7 @@ func isWord(s string) bool {
 func isDotted(s string) bool {
 	parts := 0
 	for part := range strings.SplitSeq(s, ".") {
-		if !isWord(part) || part[0] >= '0' && part[0] <= '9' {
+		if !isVariable(part) {
 			return false
 		}
 		parts++
@@ -374,9 +395,7 @@ func isDotted(s string) bool {
 	return parts > 1
 }
 
-func isVariable(s string) bool { return isWord(s) && !isDigit(s[0]) && s[0] < 0x80 }
-
-func isDigit(c byte) bool { return c >= '0' && c <= '9' }
+func isVariable(s string) bool { return isWord(s) && (s[0] < '0' || s[0] > '9') }
 
 // isCredential reports whether a variable is named like one that holds a credential.
 func isCredential(name string) bool {
