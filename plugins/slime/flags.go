@@ -82,6 +82,17 @@ func parseEntry(line string) entry {
 	return entry{name, mark, rest}
 }
 
+// follow finds a name, and what it leads to where it is another spelling of a
+// flag, or the one that says the contrary.
+func follow(name string) (e entry, contrary, ok bool) {
+	e, ok = find(name)
+	for ok && (e.mark == "@" || e.mark == "~") {
+		contrary = e.mark == "~"
+		e, ok = find(e.rest)
+	}
+	return e, contrary, ok
+}
+
 // entries ranges over the whole table.
 func entries() iter.Seq[entry] {
 	return func(yield func(entry) bool) {

@@ -104,7 +104,7 @@ func FuzzTranslate(f *testing.F) {
 		if err := asArgs(got.Args); err != nil {
 			t.Fatalf("%s became %s: %v", text, got.Args, err)
 		}
-		if _, twice := compact(got.Args); twice != "" {
+		if _, twice, repeated := compact(got.Args); repeated {
 			t.Fatalf("%s became %s, which has %q twice", text, got.Args, twice)
 		}
 		if got.Entrypoint != "train.py" && got.Entrypoint != "train_async.py" {

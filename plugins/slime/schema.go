@@ -206,10 +206,7 @@ func configSchema() string {
 		s.Key("properties")
 		s.Open()
 		for e := range entries() {
-			target := e
-			for target.mark == "@" || target.mark == "~" {
-				target, _ = find(target.rest)
-			}
+			target, _, _ := follow(e.name)
 			group := target.mark[0]
 			if e.name == "persistent_save_interval" {
 				group = 'm'

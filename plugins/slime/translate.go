@@ -327,11 +327,7 @@ func (t *translation) flagValue(f *flag, contrary bool, v json.Value, at *place,
 // resolve finds the flag of a name under extra. Where there is none it says
 // why and returns nil.
 func (t *translation) resolve(group, name string, at *place) (f *flag, contrary bool) {
-	e, ok := find(name)
-	for ok && (e.mark == "@" || e.mark == "~") {
-		contrary = e.mark == "~"
-		e, ok = find(e.rest)
-	}
+	e, contrary, ok := follow(name)
 	if ok && e.isFlag() {
 		f = e.flag()
 		// What slime sets a default of is in both places the same flag, and
@@ -401,11 +397,14 @@ func (t *translation) flagHint(group, name string, e entry, found bool) (hint, m
 		if prefix == "" && tidy == name {
 			continue
 		}
-		e, ok := find(prefix + tidy)
-		for ok && !e.isFlag() && e.mark != "!" {
-			e, ok = find(e.rest)
-		}
-		if ok && e.isFlag() {
+		e, _, ok := follow(prefix + tidy)
+		switch {
+		case ok && e.mark == "!":
+			return "slime sets SGLang's " + option(tidy) + " itself, and does not expose it", ""
+		case !ok || !e.isFlag():
+		case e.flag().secret:
+			return "credentials are no part of a config; set them in the environment that the run is started in", ""
+		default:
 			return "write it as " + quote(prefix+tidy) + " under extra." + extraName(e.mark[0]), e.name
 		}
 	}
@@ -435,10 +434,7 @@ func (t *translation) unknown(f *field, name string, at *place) {
 	if t.errors.enough() {
 		return
 	}
-	e, ok := find(name)
-	for ok && (e.mark == "@" || e.mark == "~") {
-		e, ok = find(e.rest)
-	}
+	e, _, ok := follow(name)
 	if ok && e.isFlag() {
 		if flag := e.flag(); flag.secret {
 			t.secret(flag, at.to(name))
@@ -446,7 +442,7 @@ func (t *translation) unknown(f *field, name string, at *place) {
 		}
 	}
 	if !ok {
-		e, ok = find("sglang_" + name)
+		e, _, ok = follow("sglang_" + name)
 	}
 	hint := ""
 	n := near(name)

@@ -198,8 +198,8 @@ func (t *translation) object(f *flag, v json.Value, at *place) (string, bool) {
 	if v.Kind() != json.Obj {
 		return t.mistyped(f, v, at, "a mapping, or the text of a JSON object")
 	}
-	text, twice := compact(v.Text())
-	if twice != "" {
+	text, twice, repeated := compact(v.Text())
+	if repeated {
 		t.errors.add(at, "the member "+quote(twice)+" occurs twice", "")
 		return "", false
 	}
@@ -266,7 +266,7 @@ func (t *translation) tuple(f *flag, v json.Value, at *place) (string, bool) {
 	const expected = "a pair of whole numbers: text such as (128,0), or a list"
 	s, _ := v.Str()
 	if v.Kind() == json.Array {
-		s, _ = compact(v.Text())
+		s, _, _ = compact(v.Text())
 		s = "(" + strings.Trim(s, "[]") + ")"
 	}
 	inner := strings.TrimSuffix(strings.TrimPrefix(s, "("), ")")
@@ -421,9 +421,9 @@ func hasCredential(s string) bool {
 }
 
 // compact takes the space out of a JSON text that has been parsed. It also
-// returns a member's name that occurs twice in one object, or "" for none,
-// since two readers of such an object read two things.
-func compact(text string) (out, twice string) {
+// returns the first name that an object repeats, since two readers of such an
+// object read two things.
+func compact(text string) (out, twice string, repeated bool) {
 	buf := make([]byte, 0, len(text))
 	var open []*members // nil for an array
 	named := false      // a name comes next
@@ -438,14 +438,10 @@ func compact(text string) (out, twice string) {
 					end++
 				}
 			}
-			if named && twice == "" {
+			if named && !repeated {
 				name := token(text[i : end+1])
-				o := open[len(open)-1]
-				if o.has(name) {
-					twice = name
-					if twice == "" {
-						twice = " "
-					}
+				if open[len(open)-1].has(name) {
+					twice, repeated = name, true
 				}
 			}
 			named = false
@@ -466,7 +462,7 @@ func compact(text string) (out, twice string) {
 		}
 		buf = append(buf, text[i])
 	}
-	return string(buf), twice
+	return string(buf), twice, repeated
 }
 
 // members remembers the names of an object's members: a few in a list, many
