@@ -71,6 +71,8 @@ type SubmitOptions struct {
 	// Trying is called before each further try, with why the last one failed and how
 	// long is waited; nil is not called.
 	Trying func(err error, pause time.Duration)
+
+	pause time.Duration // firstPause; tests shorten it
 }
 
 // Submitted is a run that was started.
@@ -98,6 +100,10 @@ func Submit(ctx context.Context, p Platform, body []byte, o SubmitOptions) (*Sub
 		}
 		defer kept.lock.Unlock()
 	}
+	first := o.pause
+	if first == 0 {
+		first = firstPause
+	}
 	// Whether some request under this key may have started the run unheard.
 	doubt := kept.waiting
 	began := time.Now()
@@ -118,7 +124,7 @@ func Submit(ctx context.Context, p Platform, body []byte, o SubmitOptions) (*Sub
 				return nil, serr
 			}
 		}
-		pause := max(firstPause<<(try-1), call.RetryAfter)
+		pause := max(first<<(try-1), call.RetryAfter)
 		if !passing(call) || try == maxTries || time.Since(began)+pause > patience {
 			return nil, err
 		}
