@@ -936,3 +936,34 @@ func TestLedgerTimes(t *testing.T) {
 		}
 	}
 }
+
+// One destination gets both: trouble with one of the two is none of the other's.
+func TestLedgerBesideSignals(t *testing.T) {
+	f, to := recorder("d")
+	to.NoSignals = false
+	signals := &forwarder{store: newStore()}
+	to.Load = plain("d", &mapper{}, signals).Load
+	p := newLedgerPlace(t, to)
+	p.grow(t, 30)
+	p.record(t, 0, repeat("one", 30)...)
+	f.deliver = func([]world.Event) ([]world.Outcome, error) {
+		return nil, &world.Failure{Kind: world.Misconfigured, Message: "no such path"}
+	}
+	report := p.run(t)
+	if d := report.Destinations[0]; d.State != sync.OK || d.Pending != 0 || d.Ledger.State != sync.Paused || d.Worst() != sync.Paused || report.Drained() || report.Alarm() != nil {
+		t.Errorf("%+v; ledger: %+v", d, d.Ledger)
+	}
+	same(t, signals.store, p.due)
+
+	f.deliver = nil
+	signals.deliver = func([]world.Event) ([]world.Outcome, error) { return nil, outage(0) }
+	p.record(t, 0, "one")
+	if err := sync.Resume(t.Context(), p.Options, "d"); err != nil {
+		t.Fatal(err)
+	}
+	report = p.run(t)
+	if d := report.Destinations[0]; d.State != sync.BackingOff || d.Ledger.State != sync.OK || d.Ledger.Pending != 0 || d.Worst() != sync.BackingOff {
+		t.Errorf("%+v; ledger: %+v", d, d.Ledger)
+	}
+	p.whole(t, f)
+}
