@@ -68,6 +68,8 @@ func TestScripts(t *testing.T) {
 			"dev":      dev,
 			"jkt":      jkt,
 			"requests": requests,
+			"runs":     runs,
+			"failing":  failing,
 			"lines":    lines,
 			"wat":      wat,
 		},
@@ -172,6 +174,19 @@ func requests(ts *testscript.TestScript, neg bool, args []string) {
 	if got := []string{fmt.Sprint(s.Entitlements), fmt.Sprint(s.JWKS)}; slices.Equal(got, args) == neg {
 		ts.Fatalf("the platform answered %v", got)
 	}
+}
+
+// runs checks how many training runs the stand-in has: runs N
+func runs(ts *testscript.TestScript, neg bool, args []string) {
+	if got := fmt.Sprint(len(current(ts).Runs())); (got == args[0]) == neg {
+		ts.Fatalf("the platform has %s runs", got)
+	}
+}
+
+// failing ends the run of a JSON file, as carl printed it, for want of memory.
+func failing(ts *testscript.TestScript, neg bool, args []string) {
+	_, id, _ := strings.Cut(ts.ReadFile(args[0]), `"run_id":"`)
+	ts.Check(current(ts).SetRunState(id[:36], "failed", "out of memory"))
 }
 
 // lines checks how many lines a file has: lines FILE N

@@ -125,11 +125,6 @@ func (a *app) train(ctx context.Context, name string, o trainOptions) error {
 		return err
 	}
 	defer h.Close()
-	if !o.dryRun {
-		if err := a.mayTrain(ctx, h, o.managed); err != nil {
-			return err
-		}
-	}
 	t, err := h.Translator(ctx, config.Backend())
 	if err != nil {
 		return a.noTranslator(err, config.Backend())
@@ -152,7 +147,12 @@ func (a *app) train(ctx context.Context, name string, o trainOptions) error {
 	case o.dryRun:
 		_, err := a.stdout.Write(append(plan.Payload(), '\n'))
 		return err
-	case o.managed:
+	}
+	// Only now, when all that can be known without the network is known.
+	if err := a.mayTrain(ctx, h, o.managed); err != nil {
+		return err
+	}
+	if o.managed {
 		return a.trainManaged(ctx, h, t, config, plan, name, o)
 	}
 	return a.trainHere(ctx, h, plan, o)

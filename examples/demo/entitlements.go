@@ -55,7 +55,7 @@ func (d *demo) shown(ctx context.Context, args ...string) error {
 
 // refused runs carl, which must fail, and say code.
 func (d *demo) refused(ctx context.Context, code string, args ...string) error {
-	echo(append([]string{"carl"}, args...)...)
+	echo(d.short(strings.Join(append([]string{"carl"}, args...), " ")))
 	cmd := exec.CommandContext(ctx, d.carl, args...)
 	cmd.Env = d.env
 	var stderr bytes.Buffer

@@ -209,6 +209,9 @@ func (d *demo) show(ctx context.Context) error {
 	if err := d.showLedger(ctx); err != nil {
 		return err
 	}
+	if err := d.showTraining(ctx); err != nil {
+		return err
+	}
 
 	say("and the whole installation looks well")
 	out, err := d.run(ctx, "", "doctor")

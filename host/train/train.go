@@ -203,11 +203,16 @@ func Translate(ctx context.Context, t Translator, c *Config) (*Plan, error) {
 	}, nil
 }
 
-// problems gives the diagnostics of a translator their places.
+// problems gives the diagnostics of a translator their places: that of the value, or
+// of its name where it is the name that is unknown (wit/README.md).
 func (c *Config) problems(list []world.Diagnostic) []Problem {
 	out := make([]Problem, len(list))
 	for i, d := range list {
-		out[i] = Problem{Pos: c.At(d.Path), Pointer: d.Path, Message: d.Message, Hint: d.Hint}
+		at := c.At(d.Path)
+		if strings.HasPrefix(d.Message, "unknown ") {
+			at = c.root.NameAt(d.Path)
+		}
+		out[i] = Problem{Pos: at, Pointer: d.Path, Message: d.Message, Hint: d.Hint}
 	}
 	return out
 }
