@@ -3,10 +3,12 @@ package ledger
 import (
 	"fmt"
 	"maps"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/private/crashfs"
 )
 
 // undecided has verification and an append refuse files before anything is decided by
@@ -157,5 +159,49 @@ func TestBeyondAfterAnAdoption(t *testing.T) {
 	}
 	if taken[true] < 5 || taken[false] < 20 {
 		t.Errorf("%v", taken)
+	}
+}
+
+// TestAnAdoptionThatCannotBeRead has each call fail that reads the file before, in which
+// the last decision is: no other is recorded that does not begin where it ended, as none
+// is where nothing fails.
+func TestAnAdoptionThatCannotBeRead(t *testing.T) {
+	f := ordinary()
+	f.files[2], f.files[3] = []Entry{decision("b", "c")}, []Entry{&Note{"n", "d"}}
+	m := f.make(t)
+	for _, im := range []image{m.image, m.without(edgeName)} {
+		for n, struck := 1, true; struck; n++ {
+			disk := crashfs.New(func(int) int { return 0 })
+			im.put(t, disk.Process(nil))
+			a := &armed{strike: strikes["EIO"], n: n}
+			b, err := ledgerOn(disk.Process(a.fault), 0).Append(func(State) (Entry, error) { return decision("anywhere", "z"), nil })
+			if struck = a.hit != nil; b != nil || err == nil {
+				t.Errorf("where %v fails, it is recorded: %+v", a.hit, b)
+			}
+			if _, err := ledgerOn(disk.Process(nil), 0).Verify(t.Context(), nil); err != nil {
+				t.Errorf("where %v fails: %v", a.hit, err)
+			}
+		}
+	}
+}
+
+// TestACopyWhereTheOpenFileCannotBeRead has each call fail while verifying beside a copy
+// of the open file, of a close that was cut off: nobody tampered.
+func TestACopyWhereTheOpenFileCannotBeRead(t *testing.T) {
+	f := ordinary()
+	f.files = f.files[:2]
+	m := f.make(t)
+	im := m.with(filepath.Base(archiveName(activeName[:len(activeName)-len(".jsonl")], 3, 4)), strings.Join(newGenuine(t, f).lines[1][:2], ""))
+	for n, struck := 1, true; struck; n++ {
+		disk := crashfs.New(func(int) int { return 0 })
+		im.put(t, disk.Process(nil))
+		a := &armed{strike: strikes["EIO"], n: n}
+		r, err := ledgerOn(disk.Process(a.fault), 0).Verify(t.Context(), nil)
+		if struck = a.hit != nil; fault.CodeOf(err) == fault.LedgerTampered || err == nil && r.Size != 6 {
+			t.Errorf("where %v fails: %+v, %v", a.hit, r, err)
+		}
+		if !struck && err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -153,7 +153,7 @@ func (l *Ledger) firstKeys(t *tail) (err error) {
 // The error is carl.ledger.not_found before the first block, and
 // carl.ledger.tampered where the ledger is not whole.
 func (l *Ledger) RotateKey(ctx context.Context) (*Block, error) {
-	if !l.begun() {
+	if _, err := l.fs.Lstat(l.paths.active()); notThere(err) && !l.begun() {
 		return nil, noKeyYet()
 	}
 	lock, err := l.takeLock()

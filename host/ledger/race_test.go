@@ -375,54 +375,83 @@ func TestTimeThatNoBlockHolds(t *testing.T) {
 	}
 }
 
-// TestDecideFails has what decides return an error, and panic: the next append
-// works all the same.
+// TestDecideFails has what decides return an error, panic, decide nothing, and end its
+// goroutine, among others of one commit: it fails alone, who asked is told, and later
+// appends go on.
 func TestDecideFails(t *testing.T) {
-	l := ledgerOn(image{}.disk(t), 0)
 	no := errors.New("no")
-	if _, err := l.Append(func(State) (Entry, error) { return nil, no }); err != no {
-		t.Error(err)
-	}
-	if r := verify(t, l); r.Size != 0 {
-		t.Errorf("%+v", r)
-	}
-	func() {
-		defer func() { recover() }()
-		l.Append(func(State) (Entry, error) { panic("no") })
-	}()
-	l.mu.Lock()
-	leading := l.leading
-	l.mu.Unlock()
-	if leading {
-		t.Fatal("a panic of decide leaves every later append waiting for ever")
-	}
-	if b, err := appendNote(l, "d"); err != nil || b.Seq != 1 {
-		t.Errorf("%+v, %v", b, err)
+	good := func(State) (Entry, error) { return &Note{"n", "d"}, nil }
+	for what, c := range map[string]struct {
+		decide func(State) (Entry, error)
+		panics bool
+		err    error
+	}{
+		"an error":        {func(State) (Entry, error) { return nil, no }, false, no},
+		"a panic":         {func(State) (Entry, error) { panic(no) }, true, nil},
+		"a panic of nil":  {func(State) (Entry, error) { panic(nil) }, true, nil},
+		"a typed nil":     {func(State) (Entry, error) { return (*Note)(nil), nil }, true, nil},
+		"a nil decision":  {func(State) (Entry, error) { return (*Decision)(nil), nil }, true, nil},
+		"nothing":         {func(State) (Entry, error) { return nil, nil }, false, nil},
+		"its goroutine's": {func(State) (Entry, error) { runtime.Goexit(); return &Note{"n", "d"}, nil }, false, errDeciding},
+	} {
+		fsys := image{}.disk(t)
+		l, a := ledgerOn(fsys, 0), &answers{all: record{}}
+		// fails asks for it, and tells what it panicked with.
+		fails := func() (b *Block, panicked any, err error) {
+			defer func() { panicked = recover() }()
+			b, err = l.Append(c.decide)
+			return b, nil, err
+		}
+		told := func(b *Block, panicked any, err error) {
+			t.Helper()
+			if b != nil || (panicked != nil) != c.panics || !c.panics && err == nil || c.err != nil && err != c.err {
+				t.Errorf("%s: %+v, %v, panicked with %v", what, b, err, panicked)
+			}
+		}
+		// Before the first block it leaves nothing.
+		told(fails())
+		if now := take(t, fsys, modelHome); len(now) != 0 {
+			t.Errorf("%s: left are %d files", what, len(now))
+		}
+		for range 3 {
+			var wg sync.WaitGroup
+			l.mu.Lock() // all are there before the first is taken
+			for i := range 12 {
+				wg.Go(func() {
+					if i%3 == 0 {
+						told(fails())
+						return
+					}
+					b, err := l.Append(good)
+					a.takes(t, b, err)
+				})
+			}
+			l.mu.Unlock()
+			done := make(chan struct{})
+			go func() { wg.Wait(); close(done) }()
+			select {
+			case <-done:
+			case <-time.After(time.Minute):
+				t.Fatalf("%s: others wait for ever", what)
+			}
+		}
+		if r := a.all.holds(t, l, what); len(a.all) != 24 || r.Size != 25 {
+			t.Errorf("%s: %d were answered: %+v", what, len(a.all), *r)
+		}
 	}
 }
 
 // TestKeys takes the key away, and puts others in its place.
 func TestKeys(t *testing.T) {
-	keyFileOf := func(key ed25519.PrivateKey, previous ...ed25519.PrivateKey) string {
-		f := keyFile{V: 1, Seed: base64.RawURLEncoding.EncodeToString(key.Seed()), MadeAt: noon}
-		for _, p := range previous {
-			f.Previous = append(f.Previous, base64.RawURLEncoding.EncodeToString(p.Public().(ed25519.PublicKey)))
-		}
-		data, err := private.FormatJSON(&f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(data)
-	}
 	f := ordinary()
 	g := newGenuine(t, f)
-	good := keyFileOf(f.key)
+	good := keyFileOf(t, f.key)
 	for what, im := range map[string]image{
 		"no key": g.without(keyName), "an empty key": g.with(keyName, ""), "garbage": g.with(keyName, "garbage"),
 		"a short seed":     g.with(keyName, strings.Replace(good, f.keySeed()[:8], "", 1)),
 		"a member more":    g.with(keyName, strings.Replace(good, `"v"`, `"w": 1, "v"`, 1)),
-		"another key":      g.with(keyName, keyFileOf(keyFrom("other"))),
-		"its successor":    g.with(keyName, keyFileOf(keyFrom("other"), f.key)), // that no block introduces
+		"another key":      g.with(keyName, keyFileOf(t, keyFrom("other"))),
+		"its successor":    g.with(keyName, keyFileOf(t, keyFrom("other"), f.key)), // that no block introduces
 		"no key, archives": g.without(keyName).without(activeName),
 	} {
 		fsys := im.disk(t)

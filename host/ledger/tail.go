@@ -384,7 +384,19 @@ const maxChunk = 64 << 20
 // otherwise by the whole of it. Where the head ends before the file, all files are
 // verified, and the whole of this one lies behind.
 func (l *Ledger) lastBlocks(t *tail, r *scan, h *head, size int64) (from int64, data []byte, err error) {
-	adoptedBefore := func() bool { return l.adoptedBefore(t.opener) }
+	var unread error // what a file before says that could not be read
+	adoptedBefore := func() bool {
+		adopted, err := l.adoptedBefore(t.opener)
+		if err != nil {
+			unread = err
+		}
+		return adopted
+	}
+	defer func() {
+		if err == nil {
+			err = unread
+		}
+	}()
 	if prior, ok := l.readEdge(); ok && prior.size+1 == h.size && h.size > r.first {
 		for chunk := int64(tailChunk); ; chunk *= 4 {
 			from = max(0, size-chunk)
@@ -438,10 +450,10 @@ func (l *Ledger) lastBlocks(t *tail, r *scan, h *head, size int64) (from int64, 
 // adoptedBefore reports whether, in the files before the one that begins with a
 // block, a constitution was adopted after the last decision; also where neither is
 // in what is kept.
-func (l *Ledger) adoptedBefore(opener uint64) bool {
+func (l *Ledger) adoptedBefore(opener uint64) (bool, error) {
 	archives, err := l.archives()
 	if err != nil {
-		return true
+		return false, err
 	}
 	for _, a := range slices.Backward(archives) {
 		if a.last >= opener {
@@ -449,21 +461,21 @@ func (l *Ledger) adoptedBefore(opener uint64) bool {
 		}
 		data, err := private.ReadFileOn(l.fs, a.path, 4*maxSegment)
 		if err != nil {
-			return true
+			return false, err
 		}
 		for end := len(data); end > 0; {
 			begin := bytes.LastIndexByte(data[:end-1], '\n') + 1
 			b, _, ok := parse(bytes.TrimSuffix(data[begin:end], []byte("\n")))
 			switch {
 			case ok && b.Constitution != nil:
-				return true
+				return true, nil
 			case ok && b.Decision != nil:
-				return false
+				return false, nil
 			}
 			end = begin
 		}
 	}
-	return true
+	return true, nil
 }
 
 // countLines counts the line ends in the beginning of a file.

@@ -89,7 +89,10 @@ func (l *Ledger) openFiles() (v *view, err error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, others := l.kept(v.keys, archives)
+	kept, others, err := l.kept(v.keys, archives)
+	if err != nil {
+		return nil, err
+	}
 	v.others = others
 	for _, a := range append(kept, archive{path: l.paths.active()}) {
 		path := a.path
@@ -135,21 +138,24 @@ func (l *Ledger) openFiles() (v *view, err error) {
 // block: from what it says was kept, up to itself. Others are copies of the open
 // file whose making was cut off, files whose removal was, or from a time that the
 // open file does not know of.
-func (l *Ledger) kept(k *keys, archives []archive) (kept, others []archive) {
+func (l *Ledger) kept(k *keys, archives []archive) (kept, others []archive, err error) {
 	f, err := l.fs.OpenFile(l.paths.active(), os.O_RDONLY, 0)
+	if notThere(err) {
+		return archives, nil, nil
+	}
 	if err != nil {
-		return archives, nil
+		return nil, nil, failed("open", l.paths.active(), err)
 	}
 	defer f.Close()
 	start := make([]byte, maxLine+1)
 	n, err := f.ReadAt(start, 0)
 	if err != nil && err != io.EOF {
-		return archives, nil
+		return nil, nil, failed("read", l.paths.active(), err)
 	}
 	line, _, ended := bytes.Cut(start[:n], []byte("\n"))
 	b, unsigned, ok := parse(line)
 	if !ended || !ok || b.Segment == nil || k == nil || !(&scan{keys: k}).signed(b, unsigned) {
-		return archives, nil
+		return archives, nil, nil
 	}
 	for _, a := range archives {
 		if a.first >= b.Seq || a.last < b.Segment.PrunedBefore {
@@ -158,5 +164,5 @@ func (l *Ledger) kept(k *keys, archives []archive) (kept, others []archive) {
 			kept = append(kept, a)
 		}
 	}
-	return kept, others
+	return kept, others, nil
 }
