@@ -251,22 +251,28 @@ func (a *app) trainManaged(ctx context.Context, h *host.Host, t train.Translator
 	if submitted == nil {
 		return a.submitError(ctx, t, config, plan, name, err)
 	}
-	if err != nil {
-		a.warn("%s", reason(err))
-	}
 	if submitted.Earlier {
 		a.warn("this run was started before, under the same key; no other was")
 	}
-	if !o.wait {
-		if o.json {
-			return writeJSON(a.stdout, runJSON("carl.train/1", submitted.Run, !submitted.Earlier))
-		}
-		fmt.Fprintf(a.stdout, "run %s: %s\n", submitted.ID, submitted.Status)
-		fmt.Fprintf(a.stderr, "hint: run `carl runs status %s --wait`\n", submitted.ID)
-		return nil
+	switch {
+	case !o.json:
+		_, err = fmt.Fprintf(a.stdout, "run %s: %s\n", submitted.ID, submitted.Status)
+	case !o.wait:
+		err = writeJSON(a.stdout, runJSON("carl.train/1", submitted.Run, !submitted.Earlier))
+	default:
+		a.warn("run %s: %s", submitted.ID, submitted.Status)
 	}
-	if !o.json {
-		fmt.Fprintf(a.stdout, "run %s: %s\n", submitted.ID, submitted.Status)
+	if err != nil {
+		return err // nobody was told: the same command says it again
+	}
+	if err := submitted.Settle(); err != nil {
+		a.warn("%s", reason(err))
+	}
+	if !o.wait {
+		if !o.json {
+			fmt.Fprintf(a.stderr, "hint: run `carl runs status %s --wait`\n", submitted.ID)
+		}
+		return nil
 	}
 	return a.waitForRun(ctx, h, submitted.ID, o.timeout, func(run camp.Run) error {
 		if o.json {

@@ -81,12 +81,19 @@ type Submitted struct {
 	// Earlier says that the run was started before, under the same key: by a
 	// command whose answer was lost, or with a key that was given twice.
 	Earlier bool
+
+	kept *keptKey
 }
+
+// Settle forgets the key of the run: the next submission of the same starts another.
+// It is for when somebody has been told of the run; until then, a command that is
+// repeated finds this one.
+func (s *Submitted) Settle() error { return s.kept.settle() }
 
 // Submit starts a run on the platform. Whatever happens on the way, one key starts one
 // run: a key that was made here is on disk before the first request, and is used
 // again by the next submission of the same payload until the platform has given a
-// definite answer.
+// definite answer, of which [Submitted.Settle] says that it was heard.
 //
 // It tries again where the platform cannot be reached or is in trouble, at most five
 // times within a minute. The error is a *[camp.CallError] for the caller to put into
@@ -110,9 +117,7 @@ func Submit(ctx context.Context, p Platform, body []byte, o SubmitOptions) (*Sub
 	for try := 1; ; try++ {
 		run, created, err := p.SubmitRun(ctx, body, kept.key)
 		if err == nil {
-			// The run is there: a key that stays behind costs the next command the
-			// same run again, and this one nothing.
-			return &Submitted{run, !created}, kept.settle()
+			return &Submitted{run, !created, kept}, nil
 		}
 		var call *camp.CallError
 		if !errors.As(err, &call) {

@@ -78,6 +78,13 @@ func TestSubmit(t *testing.T) {
 		if err != nil || run.Earlier || run.Status != "queued" {
 			t.Fatalf("%+v, %v", run, err)
 		}
+		// Whoever was not told of it finds it again.
+		if again, err := Submit(t.Context(), c, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir}); err != nil || !again.Earlier || again.ID != run.ID {
+			t.Errorf("%+v, %v", again, err)
+		}
+		if err := run.Settle(); err != nil {
+			t.Fatal(err)
+		}
 		ids = append(ids, run.ID)
 	}
 	if ids[0] == ids[1] || s.Summary().Runs != 2 || len(keyFiles(t, dir)) != 0 {
@@ -170,12 +177,12 @@ func TestKeyOutlivesCommands(t *testing.T) {
 		account string
 	}{{9, "a"}, {8, "b"}} {
 		run, err := Submit(t.Context(), f, payload(o.n), SubmitOptions{pause: time.Millisecond, Keys: dir, Account: o.account})
-		if err != nil || run.Earlier {
+		if err != nil || run.Earlier || run.Settle() != nil {
 			t.Errorf("%d: %+v, %v", i, run, err)
 		}
 	}
 	run, err := Submit(t.Context(), f, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir, Account: "a"})
-	if err != nil || !run.Earlier {
+	if err != nil || !run.Earlier || run.Settle() != nil {
 		t.Fatalf("%+v, %v", run, err)
 	}
 	if f.keys[0] != f.keys[1] || f.keys[0] != f.keys[4] || f.keys[2] == f.keys[0] || f.keys[3] == f.keys[0] {
@@ -216,7 +223,7 @@ func TestPassing(t *testing.T) {
 	f := &flaky{Platform: c, next: []func(camp.Run, bool, error) (camp.Run, bool, error){down, down}}
 	var pauses []time.Duration
 	run, err := Submit(t.Context(), f, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir, Trying: func(_ error, pause time.Duration) { pauses = append(pauses, pause) }})
-	if err != nil || len(pauses) != 2 || pauses[1] <= pauses[0] {
+	if err != nil || len(pauses) != 2 || pauses[1] <= pauses[0] || run.Settle() != nil {
 		t.Errorf("%+v, %v, %v", run, err, pauses)
 	}
 	// Who asks for more patience than a minute is not waited for.
@@ -237,8 +244,8 @@ func TestPassing(t *testing.T) {
 	}
 }
 
-// TestSubmitAtOnce submits the same from many goroutines: each is a run of its own,
-// and none gets another's.
+// TestSubmitAtOnce submits the same from many goroutines, none of which waits for
+// the others to settle: no run is lost, and no key is left.
 func TestSubmitAtOnce(t *testing.T) {
 	s, c := platform(t, "")
 	dir := filepath.Join(t.TempDir(), "keys")
@@ -252,13 +259,16 @@ func TestSubmitAtOnce(t *testing.T) {
 				t.Error(err)
 				return
 			}
+			if err := run.Settle(); err != nil {
+				t.Error(err)
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			ids[run.ID] = true
 		})
 	}
 	wg.Wait()
-	if len(ids) != 8 || s.Summary().Runs != 8 || len(keyFiles(t, dir)) != 0 {
+	if len(ids) == 0 || s.Summary().Runs != len(ids) || len(keyFiles(t, dir)) != 0 {
 		t.Errorf("%d ids, %d runs, %v", len(ids), s.Summary().Runs, keyFiles(t, dir))
 	}
 }
@@ -273,7 +283,7 @@ func TestKeyFiles(t *testing.T) {
 	if err := os.WriteFile(file, []byte("garbage"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if run, err := Submit(t.Context(), f, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir}); err != nil || f.keys[0] == f.keys[1] {
+	if run, err := Submit(t.Context(), f, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir}); err != nil || f.keys[0] == f.keys[1] || run.Settle() != nil {
 		t.Errorf("%+v, %v", run, err)
 	}
 	if err := os.Symlink("/dev/zero", file); err != nil {
