@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -76,6 +77,13 @@ that receipts are verified with as receipt_key:
   curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/ledger/conflict"
   curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/receipts/off"
   curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/receipts/on"
+
+A managed run moves through its states by a clock, in six seconds. This makes the
+next ones take longer. Behind /dev/runs/ and the id of a run, succeed, cancel,
+fail?error=TEXT, state/NAME, hold and release are posted to change it:
+
+  curl -X POST -H "Authorization: Bearer $TOKEN" "$URL/dev/runs/speed/1m"
+  curl -H "Authorization: Bearer $TOKEN" "$URL/dev/runs"
 
 And these look at what was received, and how often what was asked for; the name
 of a ledger behind /dev/ledger/ shows its blocks:
@@ -156,6 +164,14 @@ func (a *app) campDev(ctx context.Context, o campDevOptions) error {
 	}
 	s := server.Summary()
 	held := fmt.Sprintf("held %s after %s", count(s.Signals, "signal"), count(s.Requests, "request"))
+	for _, more := range []struct {
+		n    int
+		noun string
+	}{{s.Blocks, "block"}, {s.Runs, "run"}, {s.Resonants, "resonant"}} {
+		if more.n > 0 {
+			held = strings.Replace(held, " after ", ", "+count(more.n, more.noun)+" after ", 1)
+		}
+	}
 	if s.Tokens > 0 {
 		held += ", and signed " + count(s.Tokens, "token")
 	}

@@ -67,6 +67,7 @@ func TestExamplesWorkAsPasted(t *testing.T) {
 		"carl dlq drop 8e9030e06":  "names a dead letter of the reader's",
 		"plugin inspect ./my-forw": "names a plugin of the reader's",
 		"carl ledger recover":      "mends what is not broken here",
+		"8f14e45f-ceea-467f-a8d9-": "names a run of the reader's",
 		"repin --expect NzbLsXh8":  "names a key that the reader's platform announced",
 	}
 	used := map[string]bool{}
@@ -75,7 +76,7 @@ func TestExamplesWorkAsPasted(t *testing.T) {
 	if err := os.Symlink(os.Args[0], filepath.Join(bin, "carl")); err != nil {
 		t.Fatal(err)
 	}
-	in.env = append(in.env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "TOKEN="+in.server.Token(), "CARL_CAMP_TOKEN=")
+	in.env = append(in.env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"), "TOKEN="+in.server.Token(), "CARL_CAMP_TOKEN=", "HOME="+work)
 	write := func(name, text string) {
 		t.Helper()
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(work, name)), 0o700); err != nil {
@@ -103,6 +104,14 @@ func TestExamplesWorkAsPasted(t *testing.T) {
 	write("constitution.yaml", "name: agent\nversion: \"1\"\ninitial: idle\nstates: [idle]\nrules:\n  - {id: read, action: \"read.*\", verdict: allow}\n")
 	write("action.json", `{"kind":"read.file","name":"README.md"}`)
 	in.must("fsm", "adopt", filepath.Join(work, "constitution.yaml"))
+	write("config.yaml", trainConfig)
+	write("slime/train.py", "exit 0\n")
+	if err := os.Symlink("/bin/sh", filepath.Join(bin, "python3")); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.server.SetRunTime(10 * time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
 	write("steps.jsonl", `{"action":"LLM_REPLY","name":"answer"}`+"\n")
 	write("token.txt", in.server.Token()+"\n")
 	write("my-mapper/plugin.yaml", "name: acme.test/mapper\nversion: 1.0.0\nkind: mapper\nruntime: wasm\npayload: plugin.wasm\nsummary: Mine\nlicense: MIT\n")
