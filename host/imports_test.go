@@ -67,8 +67,9 @@ var house = map[string]kind{
 
 	"cmd/carl": shell,
 
-	"examples/demo":     leaf,
-	"examples/kuramoto": leaf,
+	"examples/demo":            leaf,
+	"examples/kuramoto":        leaf,
+	"examples/translator-verl": leaf,
 }
 
 // mayImport is which kinds a kind may import directly.
