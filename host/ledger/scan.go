@@ -86,6 +86,7 @@ func (r *scan) stand(t *tail, data []byte, from int64, at int, h *head, prior ed
 			constitution, stateName = or(constitution, b.Segment.Constitution), or(stateName, b.Segment.State)
 		case b.Decision != nil:
 			stateName = or(stateName, b.Decision.To)
+			constitution = or(constitution, b.Decision.Constitution)
 		case b.Constitution != nil:
 			adopted = adopted || stateName == nil
 			constitution = or(constitution, b.Constitution.Digest)
