@@ -238,7 +238,7 @@ func externalAllowed(rel string, k kind, imp string) bool {
 // TestGuestsStandAlone shows that what is compiled to wasm depends on nothing
 // but the standard library and the SDK.
 func TestGuestsStandAlone(t *testing.T) {
-	pkgs := list(t, []string{"GOOS=wasip1", "GOARCH=wasm"}, "./sdk/...", "./plugins/axon", "./plugins/forward/...")
+	pkgs := list(t, []string{"GOOS=wasip1", "GOARCH=wasm"}, "./sdk/...", "./plugins/axon", "./plugins/forward/...", "./plugins/slime")
 	seen := 0
 	for _, p := range pkgs {
 		if p.Standard {
