@@ -41,6 +41,7 @@ var house = map[string]kind{
 	"host/world":    base,
 	"host/yamltree": base,
 	"host/nearest":  base,
+	"host/schema":   base,
 
 	"host/entitle":      core,
 	"host/tier":         core,
@@ -98,7 +99,7 @@ var only = map[string][]string{
 	"github.com/spf13/cobra":                {"cmd/carl"},
 	"github.com/hashicorp/go-hclog":         {"cmd/carl", "host", "host/plugin/native"},
 	"go.yaml.in/yaml":                       {"host/yamltree"},
-	"github.com/santhosh-tekuri/jsonschema": {"host/plugin", "host/train"},
+	"github.com/santhosh-tekuri/jsonschema": {"host/plugin", "host/schema", "host/train"},
 }
 
 // never is what core must not reach, even transitively. net itself comes in

@@ -13,6 +13,7 @@ import (
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/home"
 	"carl.camp/carl/host/private"
+	"carl.camp/carl/host/schema"
 )
 
 const (
@@ -144,7 +145,7 @@ func readFolder(dir string) (*folderPlugin, error) {
 		if p.Schema, err = f.read(m.Settings, maxSchema); err != nil {
 			return nil, refuse(fault.PluginManifestInvalid, m.Settings, "the settings' schema cannot be read: %w", err)
 		}
-		if _, err := compileSchema(p.Schema); err != nil {
+		if _, err := schema.Compile(p.Schema, maxSchema); err != nil {
 			return nil, refuse(fault.PluginManifestInvalid, m.Settings, "%w", err)
 		}
 	}

@@ -8,37 +8,23 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"carl.camp/carl/host/schema"
 )
 
-// schemaURL is the base of references within the schema; nothing is there.
-const schemaURL = "carl:args"
-
-// noLoader keeps a schema from making carl read files or open connections.
-type noLoader struct{}
-
-func (noLoader) Load(string) (any, error) {
-	return nil, errors.New("a schema may refer to itself only")
-}
+// maxArgsSchema bounds the schema of a backend's arguments, in bytes: slime's, with
+// all that it passes on, has 90 KiB.
+const maxArgsSchema = 2 << 20
 
 // validate holds arguments against a JSON Schema (2020-12). The first place that
 // does not fit is named; the value is not.
-func validate(schema, args []byte) error {
+func validate(text, args []byte) error {
 	if v := jsontext.Value(args); !v.IsValid() || v.Kind() != '{' {
 		return errNotObject
 	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	s, err := schema.Compile(text, maxArgsSchema)
 	if err != nil {
-		return errors.New("the schema is not JSON")
-	}
-	c := jsonschema.NewCompiler()
-	c.DefaultDraft(jsonschema.Draft2020)
-	c.UseLoader(noLoader{})
-	if err := c.AddResource(schemaURL, doc); err != nil {
-		return errors.New("the schema cannot be read")
-	}
-	s, err := c.Compile(schemaURL)
-	if err != nil {
-		return errors.New("the schema cannot be read")
+		return err
 	}
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(args))
 	if err != nil {
