@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -186,12 +187,23 @@ func TestTranslatorsAreNotBelieved(t *testing.T) {
 		"a schema in a file":   {schema: `{"$ref":"file:///etc/passwd"}`},
 		"a schema of no sense": {schema: `{"type":"nothing"}`},
 		"a schema of nothing":  {schema: `false`},
+		"a schema without end": {schema: doubling()},
 	} {
 		p, err := Translate(t.Context(), s, parse(t, good))
 		if fault.CodeOf(err) != fault.PluginBadOutput || p != nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %+v, %v", what, p, err)
 		}
 	}
+}
+
+// doubling is a schema that takes 2^60 steps for any value.
+func doubling() string {
+	var b strings.Builder
+	b.WriteString(`{"$ref":"#/$defs/d0","$defs":{`)
+	for i := range 60 {
+		fmt.Fprintf(&b, `"d%d":{"allOf":[{"$ref":"#/$defs/d%d"},{"$ref":"#/$defs/d%d"}]},`, i, i+1, i+1)
+	}
+	return b.String() + `"d60":true}}`
 }
 
 // TestTrace finds the places of arguments, whatever the translator calls them.
