@@ -78,7 +78,7 @@ func (a *app) runsStatus(ctx context.Context, id string, wait bool, timeout time
 		return a.printRun(run)
 	}
 	if wait {
-		return a.waitForRun(ctx, h, id, timeout, show)
+		return a.waitForRun(ctx, h, id, timeout, "", show)
 	}
 	run, err := h.Run(ctx, id)
 	if err != nil {
@@ -87,15 +87,16 @@ func (a *app) runsStatus(ctx context.Context, id string, wait bool, timeout time
 	return show(run)
 }
 
-// waitForRun shows the progress of a run until it ends, and how it ended.
-func (a *app) waitForRun(ctx context.Context, h *host.Host, id string, timeout time.Duration, show func(camp.Run) error) error {
+// waitForRun shows the progress of a run until it ends, and how it ended. said is
+// the state that its user knows of already.
+func (a *app) waitForRun(ctx context.Context, h *host.Host, id string, timeout time.Duration, said string, show func(camp.Run) error) error {
 	within := ctx
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		within, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	p := &runProgress{app: a, bar: onTerminal(a.stderr)}
+	p := &runProgress{app: a, bar: onTerminal(a.stderr), last: said}
 	run, err := h.WaitRun(within, id, p.seen, p.lost)
 	p.end()
 	a.leftWork = a.leftWork || run.ResonantID != ""

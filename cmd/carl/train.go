@@ -274,7 +274,7 @@ func (a *app) trainManaged(ctx context.Context, h *host.Host, t train.Translator
 		}
 		return nil
 	}
-	return a.waitForRun(ctx, h, submitted.ID, o.timeout, func(run camp.Run) error {
+	return a.waitForRun(ctx, h, submitted.ID, o.timeout, submitted.Status, func(run camp.Run) error {
 		if o.json {
 			return writeJSON(a.stdout, runJSON("carl.train/1", run, !submitted.Earlier))
 		}
