@@ -313,6 +313,10 @@ func TestReadWhatIsDamaged(t *testing.T) {
 	for i, name := range g.names[1:3] {
 		all = append(all, damage{name + " is gone", g.without(name), uint64(3 * (i + 1))})
 	}
+	// Behind it nothing shows that what it says is skipped is there.
+	late := slices.Clone(first)
+	late[5] = strings.Replace(late[5], `"seq":5,`, `"seq":8,`, 1)
+	all = append(all, damage{"the last line that waits is of a later number", with(pruned, pendingName, late), 5})
 	for _, d := range all {
 		fsys := d.image.disk(t)
 		l := ledgerOn(fsys, 0)
@@ -380,6 +384,7 @@ func TestRecoverWhatWaits(t *testing.T) {
 		stays bool
 	}{
 		"no checkpoint":           {g.without(headName), true},
+		"a line of a closed file": {g.with(g.names[0], g.lines[0][0]+"x"+g.lines[0][1]+g.lines[0][2]), true},
 		"a line of the open file": {g.with(activeName, g.lines[1][0]+g.lines[1][1]+"x\n"), true},
 		"a later receipt":         {g.with(receiptsName, attest(t, f.id, 20, Hash{1})), true},
 		"the first line":          {g.with(g.names[0], "x"+g.image[g.names[0]]), false},
