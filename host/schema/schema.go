@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -34,6 +35,63 @@ func (noLoader) Load(string) (any, error) {
 // Compile accepts a JSON Schema (2020-12 unless it says otherwise) of at most most
 // bytes that is whole in itself. The error says in one line what is wrong.
 func Compile(text []byte, most int) (*jsonschema.Schema, error) {
+	doc, err := read(text, most)
+	if err != nil {
+		return nil, err
+	}
+	return compile(doc)
+}
+
+// CompileFor compiles of a schema what can matter to a value, one JSON text: of
+// properties, those whose names occur in it. A schema of a thousand properties
+// takes longer to compile than to check a value against. Where the schema refers to
+// what is left out, all of it is compiled.
+func CompileFor(text []byte, most int, value []byte) (*jsonschema.Schema, error) {
+	doc, err := read(text, most)
+	if err != nil {
+		return nil, err
+	}
+	names := map[string]bool{}
+	for d := jsontext.NewDecoder(bytes.NewReader(value)); ; {
+		token, err := d.ReadToken()
+		if err != nil {
+			break
+		}
+		if kind, n := d.StackIndex(d.StackDepth()); kind == '{' && n%2 == 1 {
+			names[token.String()] = true
+		}
+	}
+	if s, err := compile(without(doc, names)); err == nil {
+		return s, nil
+	}
+	return compile(doc)
+}
+
+// without copies a schema but for the properties whose names are not in names. It
+// goes where only schemas are: into the values of properties and of definitions.
+func without(doc any, names map[string]bool) any {
+	schema, ok := doc.(map[string]any)
+	if !ok {
+		return doc
+	}
+	out := maps.Clone(schema)
+	for _, keyword := range []string{"properties", "$defs", "definitions"} {
+		members, ok := schema[keyword].(map[string]any)
+		if !ok {
+			continue
+		}
+		kept := make(map[string]any, len(names))
+		for name, sub := range members {
+			if keyword != "properties" || names[name] {
+				kept[name] = without(sub, names)
+			}
+		}
+		out[keyword] = kept
+	}
+	return out
+}
+
+func read(text []byte, most int) (any, error) {
 	if len(text) > most {
 		return nil, fmt.Errorf("the schema is larger than %d KiB", most>>10)
 	}
@@ -44,6 +102,10 @@ func Compile(text []byte, most int) (*jsonschema.Schema, error) {
 	if err != nil {
 		return nil, errors.New("the schema is not JSON")
 	}
+	return doc, nil
+}
+
+func compile(doc any) (*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.UseLoader(noLoader{})

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
 	"carl.camp/carl/host/schema"
 )
 
@@ -46,5 +48,44 @@ func TestSchemaRefuses(t *testing.T) {
 		if _, err := schema.Compile([]byte(text), 256<<10); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestCompileFor holds what was compiled for a value against all of the schema: both
+// say the same of it.
+func TestCompileFor(t *testing.T) {
+	const text = `{"type":"object","additionalProperties":false,"required":["r"],"properties":{
+		"r":{"$ref":"#/properties/n"},"n":{"type":"integer"},"o":{"$ref":"#/$defs/o"},
+		"properties":{"type":"object","properties":{"x":{"const":1}},"additionalProperties":false},
+		"d":{"const":{"properties":{"gone":1}}}},
+		"$defs":{"o":{"type":"object","properties":{"a":{"type":"string"},"b":{"type":"integer"}},"additionalProperties":false}},
+		"if":{"properties":{"n":{"const":7}},"required":["n"]},"then":{"required":["o"]}}`
+	whole, err := schema.Compile([]byte(text), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := 0
+	for _, value := range []string{
+		`{"r":1}`, `{}`, `{"r":"x"}`, `{"r":1,"n":2}`, `{"r":1,"n":7}`, `{"r":1,"n":7,"o":{}}`, `{"r":1,"o":{"a":"x"}}`, `{"r":1,"o":{"a":1}}`, `{"r":1,"o":{"c":1}}`,
+		`{"r":1,"properties":{"x":1}}`, `{"r":1,"properties":{"x":2}}`, `{"r":1,"properties":{"y":1}}`, `{"r":1,"d":{"properties":{"gone":1}}}`, `{"r":1,"d":{"properties":{}}}`, `{"r":1,"z":1}`, `[]`, `1`,
+	} {
+		part, err := schema.CompileFor([]byte(text), 1<<20, []byte(value))
+		if err != nil {
+			t.Fatal(value, err)
+		}
+		v, err := jsonschema.UnmarshalJSON(strings.NewReader(value))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, got := whole.Validate(v), part.Validate(v)
+		if (want == nil) != (got == nil) {
+			t.Errorf("%s: %v, and of all of it: %v", value, got, want)
+		}
+		if want == nil {
+			right++
+		}
+	}
+	if right != 6 {
+		t.Errorf("%d values are right", right)
 	}
 }

@@ -22,7 +22,7 @@ func validate(text, args []byte) error {
 	if v := jsontext.Value(args); !v.IsValid() || v.Kind() != '{' {
 		return errNotObject
 	}
-	s, err := schema.Compile(text, maxArgsSchema)
+	s, err := schema.CompileFor(text, maxArgsSchema, args)
 	if err != nil {
 		return err
 	}
