@@ -191,7 +191,7 @@ func TestCrashesOfAPrune(t *testing.T) {
 		}
 		for kind, step := range map[string]int{"kill": 3, "power": 2, "EIO": 5, "disk full": 5} {
 			for n, more := 1, true; more; n++ {
-				if (n+len(what))%step > 0 || left(n) {
+				if (n+len(what))%step > 0 || left(n/step) {
 					continue
 				}
 				disk := crashfs.New(rand.New(rand.NewPCG(uint64(n), uint64(len(what)))).IntN)

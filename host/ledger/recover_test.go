@@ -437,7 +437,7 @@ func TestRecoverCutOff(t *testing.T) {
 				for n, more := 1, true; more; n++ {
 					more = false
 					for seed := range seeds {
-						if (n+int(seed))%2 == 0 || left(n) {
+						if (n+int(seed))%2 == 0 || left(n/2) {
 							more = more || n < 30
 							continue
 						}
