@@ -16,6 +16,7 @@ var packages = []string{
 	"./host/entitle", "./host/tier", "./host/constitution", "./host/ledger",
 	"./host/plugin/wasm", "./host/plugin/wasm/meter",
 	"./host/step", "./host/redact", "./host/spool", "./host/axon", "./host/sync", "./host",
+	"./plugins", "./plugins/slime",
 }
 
 // packageBenchmarks runs the benchmarks beside the code, a package at a time,

@@ -27,7 +27,7 @@ func processBenchmarks(repo string, most int, keep func(result, error) error) er
 	}
 	defer os.RemoveAll(dir)
 
-	if err := shortCommands(carl, filepath.Join(dir, "home"), keep); err != nil {
+	if err := shortCommands(repo, carl, filepath.Join(dir, "home"), keep); err != nil {
 		return err
 	}
 	for n := 1000; n <= most; n *= 10 {

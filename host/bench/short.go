@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -23,11 +24,11 @@ type short struct {
 	peak  float64
 }
 
-// shortCommands times the start of the command, and the commands that look at
-// entitlements: in turn, so that a machine which changes its pace changes it for
+// shortCommands times the start of the command, the commands that look at
+// entitlements, and what a training config comes to: in turn, so that a machine which changes its pace changes it for
 // all of them. The gate is asked with nobody where the platform should be, and
 // with a black hole there, which takes the connection and never answers.
-func shortCommands(carl, home string, keep func(result, error) error) error {
+func shortCommands(repo, carl, home string, keep func(result, error) error) error {
 	if err := refresh(carl, home); err != nil {
 		return err
 	}
@@ -41,11 +42,18 @@ func shortCommands(carl, home string, keep func(result, error) error) error {
 		return err
 	}
 	gate := []string{"gate", "check", "train.slime.managed", "--remote"}
+	// The launch with the most flags, its translator compiled.
+	dry := []string{"train", filepath.Join(repo, "plugins", "slime", "testdata", "launches", "run-glm5-744B-A40B.yaml"), "--dry-run"}
+	if _, err := measure(home, carl, dry...); err != nil {
+		return err
+	}
 	commands := []*short{
 		{name: "carl version", args: []string{"version"}},
 		{name: "carl entitlements show", args: []string{"entitlements", "show"}},
 		{name: "carl gate check --remote, no platform", env: platformAt(nobody), args: gate},
 		{name: "carl gate check --remote, platform black-holed", env: platformAt(hole.Addr().String()), args: gate},
+		{name: "carl train --dry-run, no platform", env: platformAt(nobody), args: dry},
+		{name: "carl train --dry-run, platform black-holed", env: platformAt(hole.Addr().String()), args: dry},
 	}
 	for range startRuns {
 		for _, c := range commands {
