@@ -1,7 +1,6 @@
 package plugin
 
 import (
-	"bytes"
 	"errors"
 	"maps"
 	"slices"
@@ -39,13 +38,12 @@ func (p *Plugin) CheckSettings(settings []byte, place func(pointer string) strin
 		return fault.New(fault.PluginSettingsInvalid, "the settings of %s cannot be checked: %w", name, err).
 			WithHint("ask the plugin's author")
 	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(settings))
-	if err != nil {
-		return badSettings(name, []string{"they are not JSON"})
-	}
 	var invalid *jsonschema.ValidationError
-	if err := s.Validate(doc); !errors.As(err, &invalid) {
-		return err
+	switch err := schema.Validate(s, settings); {
+	case err == nil:
+		return nil
+	case !errors.As(err, &invalid):
+		return badSettings(name, []string{err.Error()})
 	}
 	var problems []string
 	for leaf := range leaves(invalid) {

@@ -4,9 +4,11 @@ package schema
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -91,12 +93,56 @@ func without(doc any, names map[string]bool) any {
 	return out
 }
 
+// Validate holds a value, one JSON text, against a schema. The error is a
+// *[jsonschema.ValidationError] where it does not fit. A number that takes more
+// than some hundred digits to write out is refused: comparing it would take them all.
+func Validate(s *jsonschema.Schema, value []byte) (err error) {
+	if err := checkNumbers(value); err != nil {
+		return err
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(value))
+	if err != nil {
+		return errors.New("it is not one JSON value")
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = errors.New("it could not be checked")
+		}
+	}()
+	return s.Validate(doc)
+}
+
+// maxDigits bounds a number, in digits and in its exponent: a float64 needs 309.
+const maxDigits = 400
+
+// checkNumbers refuses numbers that are too long, in what is valid JSON.
+func checkNumbers(text []byte) error {
+	d := jsontext.NewDecoder(bytes.NewReader(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	for {
+		token, err := d.ReadToken()
+		if err != nil {
+			return nil
+		}
+		if token.Kind() != '0' {
+			continue
+		}
+		digits, exponent, _ := strings.Cut(strings.ToLower(token.String()), "e")
+		n, err := strconv.Atoi(cmp.Or(exponent, "0"))
+		if err != nil || len(digits) > maxDigits || n > maxDigits || n < -maxDigits {
+			return errors.New("it has a number of hundreds of digits")
+		}
+	}
+}
+
 func read(text []byte, most int) (any, error) {
 	if len(text) > most {
 		return nil, fmt.Errorf("the schema is larger than %d KiB", most>>10)
 	}
 	if err := checkJSON(text); err != nil {
 		return nil, err
+	}
+	if err := checkNumbers(text); err != nil {
+		return nil, fmt.Errorf("the schema: %w", err)
 	}
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
 	if err != nil {

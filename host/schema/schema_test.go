@@ -89,3 +89,24 @@ func TestCompileFor(t *testing.T) {
 		t.Errorf("%d values are right", right)
 	}
 }
+
+// TestValidateHugeNumbers has numbers that nobody can write out.
+func TestValidateHugeNumbers(t *testing.T) {
+	s, err := schema.Compile([]byte(`{"properties":{"a":{"minimum":1},"b":{"multipleOf":2},"c":{"enum":[1]}}}`), 1<<10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		for _, n := range []string{"1e1000001", "-1e1000001", "1e-1000001", "1E999999999999999999", "1" + strings.Repeat("0", 1000)} {
+			if err := schema.Validate(s, []byte(`{"`+name+`":`+n+`}`)); err == nil || strings.Contains(err.Error(), n) {
+				t.Errorf("%s %.20s: %v", name, n, err)
+			}
+		}
+	}
+	if err := schema.Validate(s, []byte(`{"a":1e300,"b":4,"c":1.0}`)); err != nil {
+		t.Error(err)
+	}
+	if _, err := schema.Compile([]byte(`{"minimum":1e1000001}`), 1<<10); err == nil {
+		t.Error("a schema with such a number was compiled")
+	}
+}

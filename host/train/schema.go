@@ -1,7 +1,6 @@
 package train
 
 import (
-	"bytes"
 	"errors"
 	"strings"
 
@@ -26,12 +25,8 @@ func validate(text, args []byte) error {
 	if err != nil {
 		return err
 	}
-	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(args))
-	if err != nil {
-		return errNotObject
-	}
 	var invalid *jsonschema.ValidationError
-	if err := s.Validate(value); errors.As(err, &invalid) {
+	if err := schema.Validate(s, args); errors.As(err, &invalid) {
 		return errors.New(deepest(invalid))
 	} else if err != nil {
 		return err
