@@ -1,11 +1,13 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,6 +19,7 @@ import (
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/plugin"
 	"carl.camp/carl/host/plugin/wasm"
+	"carl.camp/carl/host/private"
 	"carl.camp/carl/host/step"
 	"carl.camp/carl/host/tier"
 	"carl.camp/carl/host/train"
@@ -58,37 +61,11 @@ func (h *Host) Translator(ctx context.Context, backend string) (*Translator, err
 	return &Translator{loaded.Translator(), loaded, p.Manifest.Name}, nil
 }
 
-// PlanTraining makes arguments of a config with its translator, and keeps the user's
-// Hugging Face token out of them. It touches no network. The error is
-// carl.slime.hf_token_leak, or as of [train.Translate].
-func (h *Host) PlanTraining(ctx context.Context, t train.Translator, c *train.Config) (*train.Plan, error) {
-	guard := train.NewGuard(h.environ)
-	if err := guard.Check(c.JSON(), c.Place); err != nil {
-		return nil, err
-	}
-	plan, err := train.Translate(ctx, t, c)
-	if err != nil {
-		return nil, err
-	}
-	// Whatever plugin made it.
-	if err := guard.Check(plan.Args, nil); err != nil {
-		return nil, err
-	}
-	if err := guard.CheckTexts("an argument of the command line", append([]string{plan.Entrypoint, plan.Backend}, plan.Argv...)); err != nil {
-		return nil, err
-	}
-	if err := guard.Check(plan.Payload(), nil); err != nil {
-		return nil, err
-	}
-	return plan, nil
-}
-
 // SubmitTraining starts a run on the platform, once per idempotency key, if the gate
-// lets it: see [train.Submit]. key may be "". The run is recorded as a step.
+// lets it: see [train.Submit]. key may be "". A run that was started is recorded as a
+// step.
 //
-// The error is that of the gate, carl.camp.unauthorized, carl.gate.tier_denied,
-// carl.slime.payload_refused, carl.slime.managed_submit_failed, or
-// carl.interrupted.
+// The error is that of the gate, carl.camp.unauthorized, or as of [train.Submit].
 func (h *Host) SubmitTraining(ctx context.Context, plan *train.Plan, key string, trying func(error, time.Duration)) (*train.Submitted, error) {
 	if d := h.CheckRemote(tier.TrainManaged); !d.Allowed {
 		return nil, d.Err()
@@ -101,12 +78,12 @@ func (h *Host) SubmitTraining(ctx context.Context, plan *train.Plan, key string,
 		return nil, err
 	}
 	submitted, err := train.Submit(ctx, client, plan.Payload(), train.SubmitOptions{
-		Keys:    h.home.Paths.Submissions,
-		Account: h.config.Camp.URL,
-		Key:     key,
-		Trying:  trying,
+		Keys:     h.home.Paths.Submissions,
+		Platform: h.config.Camp.URL,
+		Key:      key,
+		Trying:   trying,
 	})
-	if submitted != nil {
+	if submitted != nil && !submitted.Earlier {
 		h.recordRun(step.External, "slime run submitted", submitted.Run, plan)
 	}
 	return submitted, err
@@ -126,6 +103,57 @@ func (h *Host) recordRun(action, name string, run camp.Run, plan *train.Plan) {
 	if err := h.Record(s); err != nil {
 		h.log.Warn("the run could not be recorded; it goes on", "run", run.ID, "error", err)
 	}
+}
+
+// maxRecorded bounds the list of resonants that were recorded, in bytes; beyond it
+// the older half is forgotten.
+const maxRecorded = 256 << 10
+
+// recordResonant records a checkpoint for a resonant, once: whoever asks for a run
+// again sees the same one.
+func (h *Host) recordResonant(run camp.Run) {
+	if run.ResonantID == "" {
+		return
+	}
+	first, err := h.firstTime(run.ResonantID)
+	if err != nil {
+		h.log.Warn("it is not known which resonants were recorded", "error", err)
+	}
+	if first {
+		h.recordRun(step.Checkpoint, "slime resonant finished", run, nil)
+	}
+}
+
+// firstTime notes a resonant, and reports whether it was not there before.
+func (h *Host) firstTime(resonant string) (bool, error) {
+	if err := h.home.Create(); err != nil {
+		return false, err
+	}
+	folder := h.home.Paths.Submissions
+	if err := private.MkdirAll(folder); err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	lock, err := private.Lock(ctx, filepath.Join(folder, "recorded.lock"))
+	if err != nil {
+		return false, err
+	}
+	defer lock.Unlock()
+	path := filepath.Join(folder, "recorded")
+	data, err := private.ReadFile(path, 2*maxRecorded)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, err
+	}
+	line := resonant + "\n"
+	if strings.HasPrefix(string(data), line) || strings.Contains(string(data), "\n"+line) {
+		return false, nil
+	}
+	if len(data) > maxRecorded {
+		data = data[len(data)/2:]
+		data = data[bytes.IndexByte(data, '\n')+1:]
+	}
+	return true, private.WriteFile(path, append(data, line...))
 }
 
 // Run asks the platform how a run is. The error is carl.slime.run_not_found, or as of
@@ -156,12 +184,8 @@ func (h *Host) WaitRun(ctx context.Context, id string, seen func(camp.Run), lost
 	if err != nil {
 		return camp.Run{}, err
 	}
-	recorded := false
 	run, err := train.Wait(ctx, client, id, func(run camp.Run) {
-		if run.ResonantID != "" && !recorded {
-			recorded = true
-			h.recordRun(step.Checkpoint, "slime resonant finished", run, nil)
-		}
+		h.recordResonant(run)
 		if seen != nil {
 			seen(run)
 		}
@@ -193,6 +217,9 @@ func (h *Host) PublishResonant(ctx context.Context, r io.ReadSeeker, size int64,
 	if err != nil {
 		return "", err
 	}
+	if size == 0 {
+		return "", fault.New(fault.Usage, "it is empty").WithKept("nothing was published")
+	}
 	sum := sha256.New()
 	sum.Write([]byte(runID + "\n"))
 	_, err = io.Copy(sum, readerFunc(func(p []byte) (int, error) {
@@ -211,7 +238,7 @@ func (h *Host) PublishResonant(ctx context.Context, r io.ReadSeeker, size int64,
 	var call *camp.CallError
 	if !errors.As(err, &call) {
 		if err == nil {
-			h.recordRun(step.Checkpoint, "resonant published", camp.Run{ID: runID, Status: "published", ResonantID: id}, nil)
+			h.recordResonant(camp.Run{ID: runID, Status: "published", ResonantID: id})
 		}
 		return id, err
 	}
@@ -232,10 +259,9 @@ type readerFunc func(p []byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// StartLocal returns the reader that makes steps of what a run on this machine
-// writes; it is to be closed when the run has ended.
-func (h *Host) StartLocal(runID string) *train.LogReader {
-	return &train.LogReader{RunID: runID, Record: func(s step.Step) {
+// LocalLog is what makes steps of the output of a run on this machine.
+func (h *Host) LocalLog(runID string) *train.Log {
+	return &train.Log{RunID: runID, Record: func(s step.Step) {
 		if err := h.Record(s); err != nil {
 			h.log.Warn("a step of the run could not be recorded; the run goes on", "step", s.Name, "error", err)
 		}

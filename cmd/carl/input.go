@@ -16,10 +16,12 @@ func (a *app) openInput(ctx context.Context, name string) (*input, error) {
 	if name == "-" {
 		return newInput(ctx, io.NopCloser(a.stdin), a.stdin), nil
 	}
-	f, err := os.Open(name)
+	f, err := openWaiting(ctx, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, fault.New(fault.InputNotFound, "there is no file %q", name).WithKept("nothing was done")
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
 	case err != nil:
 		return nil, fault.New(fault.IO, "%w", err).WithKept("nothing was done")
 	}
@@ -28,6 +30,29 @@ func (a *app) openInput(ctx context.Context, name string) (*input, error) {
 		return nil, fault.New(fault.Usage, "%q is a folder, not a file", name).WithKept("nothing was done")
 	}
 	return newInput(ctx, f, f), nil
+}
+
+// openWaiting opens a file. A pipe has nobody who writes into it yet, perhaps, and
+// opening it waits: that is left behind when ctx ends.
+func openWaiting(ctx context.Context, name string) (*os.File, error) {
+	if info, err := os.Stat(name); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		return os.Open(name)
+	}
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		f, err := os.Open(name)
+		done <- opened{f, err}
+	}()
+	select {
+	case o := <-done:
+		return o.f, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // inputChunk is what is read at one time from what may keep its reader waiting.

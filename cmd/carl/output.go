@@ -48,7 +48,11 @@ func (a *app) report(err error, asJSON bool) {
 				a.warn("%s: and %s more", file.name, count(len(file.problems)-i, "problem"))
 				break
 			}
-			a.warn("%s: %s", yamltree.Pos{Line: p.Line, Column: p.Column}.In(file.name), p.Message)
+			at := file.name
+			if p.Line > 0 {
+				at = yamltree.Pos{Line: p.Line, Column: p.Column}.In(file.name)
+			}
+			a.warn("%s: %s", at, p.Message)
 		}
 	}
 	fmt.Fprintf(a.stderr, "carl: %s\n", printable(err.Error()))
@@ -59,8 +63,8 @@ func (a *app) report(err error, asJSON bool) {
 
 // problem is one thing that is wrong with a file.
 type problem struct {
-	Line    int    `json:"line"`
-	Column  int    `json:"column"`
+	Line    int    `json:"line,omitzero"` // 0 where the place is not known
+	Column  int    `json:"column,omitzero"`
 	Pointer string `json:"pointer"` // RFC 6901
 	Message string `json:"message"`
 }

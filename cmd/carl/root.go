@@ -94,16 +94,17 @@ func (a *app) classify(ctx context.Context, cmd *cobra.Command, err, written err
 // second signal, or interruptGrace, ends the process: a command that hangs
 // must not need SIGKILL.
 func interruptible(parent context.Context, patient *atomic.Bool) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(parent)
+	ctx, cancelCause := context.WithCancelCause(parent)
+	cancel := func() { cancelCause(nil) }
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
 		select {
-		case <-signals:
+		case s := <-signals:
+			cancelCause(&signalled{s})
 		case <-ctx.Done():
 			return
 		}
-		cancel()
 		grace := time.After(interruptGrace)
 		if patient.Load() {
 			grace = nil
@@ -116,6 +117,11 @@ func interruptible(parent context.Context, patient *atomic.Bool) (context.Contex
 	}()
 	return ctx, func() { signal.Stop(signals); cancel() }
 }
+
+// signalled is the cause of a context that a signal has ended.
+type signalled struct{ signal os.Signal }
+
+func (s *signalled) Error() string { return s.signal.String() }
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"carl.camp/carl/host"
 	"carl.camp/carl/host/camp"
@@ -78,7 +80,7 @@ func (a *app) runsStatus(ctx context.Context, id string, wait bool, timeout time
 		return a.printRun(run)
 	}
 	if wait {
-		return a.waitForRun(ctx, h, id, timeout, "", show)
+		return a.waitForRun(ctx, h, id, timeout, "", asJSON, show)
 	}
 	run, err := h.Run(ctx, id)
 	if err != nil {
@@ -89,25 +91,49 @@ func (a *app) runsStatus(ctx context.Context, id string, wait bool, timeout time
 
 // waitForRun shows the progress of a run until it ends, and how it ended. said is
 // the state that its user knows of already.
-func (a *app) waitForRun(ctx context.Context, h *host.Host, id string, timeout time.Duration, said string, show func(camp.Run) error) error {
+func (a *app) waitForRun(ctx context.Context, h *host.Host, id string, timeout time.Duration, said string, asJSON bool, show func(camp.Run) error) error {
 	within := ctx
 	if timeout > 0 {
 		var cancel context.CancelFunc
 		within, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	p := &runProgress{app: a, bar: onTerminal(a.stderr), last: said}
+	p := &runProgress{app: a, last: said}
+	if onTerminal(a.stderr) {
+		p.width = terminalWidth(a.stderr)
+	}
 	run, err := h.WaitRun(within, id, p.seen, p.lost)
 	p.end()
 	a.leftWork = a.leftWork || run.ResonantID != ""
 	resume := fmt.Sprintf("run `carl runs status %s --wait`", id)
+	var refused error
 	switch {
 	case ctx.Err() != nil:
-		return fault.New(fault.Interrupted, "interrupted").WithKept("the run goes on").WithHint("%s", resume)
+		refused = fault.New(fault.Interrupted, "interrupted").WithKept("the run goes on").WithHint("%s", resume)
 	case within.Err() != nil && !run.Ended():
-		return fault.New(fault.RunWaitEnded, "run %s has not ended in %v", id, timeout).WithKept("it goes on").WithHint("%s", resume)
-	case err != nil:
+		refused = fault.New(fault.RunWaitEnded, "run %s has not ended in %v", id, timeout).WithKept("it goes on").WithHint("%s", resume)
+	case fault.CodeOf(err) == fault.RunNotFound:
 		return err
+	case err != nil:
+		var e *fault.Error
+		if refused = err; errors.As(err, &e) {
+			refused = e.WithKept("the run goes on")
+			if e.Code == fault.CampUnauthorized {
+				refused = e.WithKept("the run goes on").WithHint("run `carl camp login`, then `carl runs status %s --wait`", id)
+			}
+		}
+	}
+	if refused != nil {
+		// A program gets what is known of the run all the same.
+		if run.ID == "" {
+			run.ID, run.Status = id, said
+		}
+		if asJSON {
+			if err := show(run); err != nil {
+				return err
+			}
+		}
+		return refused
 	}
 	if err := show(run); err != nil {
 		return err
@@ -122,11 +148,21 @@ func (a *app) waitForRun(ctx context.Context, h *host.Host, id string, timeout t
 	return fault.New(fault.RunFailed, "run %s %s%s", id, run.Status, why)
 }
 
+// terminalWidth is how many characters a line of a terminal has.
+func terminalWidth(w io.Writer) int {
+	if f, ok := w.(*os.File); ok {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return width
+		}
+	}
+	return 80
+}
+
 // runProgress tells people how a run goes: on a terminal in one line that changes,
 // else by a line for each change.
 type runProgress struct {
 	app   *app
-	bar   bool
+	width int // of the terminal; 0 off one
 	last  string
 	quiet bool // the last question had no answer, which was said
 }
@@ -138,12 +174,15 @@ func (p *runProgress) seen(run camp.Run) {
 		line += fmt.Sprintf(", step %d of %d", *run.Step, *run.TotalSteps)
 	} else if run.Step != nil {
 		line += fmt.Sprintf(", step %d", *run.Step)
+	} else if run.Progress != nil && p.width == 0 {
+		line += fmt.Sprintf(", %d%%", int(*run.Progress*100))
 	}
-	if p.bar {
+	if p.width > 0 {
 		if run.Progress != nil {
 			line = bar(*run.Progress) + " " + line
 		}
-		fmt.Fprintf(p.app.stderr, "\r\x1b[K%s", printable(line))
+		shown := []rune(printable(line))
+		fmt.Fprintf(p.app.stderr, "\r\x1b[K%s", string(shown[:min(len(shown), p.width-1)]))
 		return
 	}
 	if line != p.last {
@@ -162,7 +201,7 @@ func (p *runProgress) lost(err error, pause time.Duration) {
 }
 
 func (p *runProgress) end() {
-	if p.bar {
+	if p.width > 0 {
 		p.app.endProgress()
 	}
 }
@@ -178,8 +217,14 @@ func bar(progress float64) string {
 // printRun shows a run to people.
 func (a *app) printRun(run camp.Run) error {
 	fmt.Fprintf(a.stdout, "run %s: %s\n", run.ID, printable(run.Status))
-	if run.Step != nil && run.TotalSteps != nil {
+	switch {
+	case run.Step != nil && run.TotalSteps != nil:
 		fmt.Fprintf(a.stdout, "step:     %d of %d\n", *run.Step, *run.TotalSteps)
+	case run.Step != nil:
+		fmt.Fprintf(a.stdout, "step:     %d\n", *run.Step)
+	}
+	if run.Progress != nil && run.Step == nil {
+		fmt.Fprintf(a.stdout, "progress: %d%%\n", int(*run.Progress*100))
 	}
 	if run.ResonantID != "" {
 		fmt.Fprintf(a.stdout, "resonant: %s\n", run.ResonantID)
@@ -305,7 +350,7 @@ same run publishes it once.`,
 		Example: "  carl resonant publish model.safetensors --slime-run-id 8f14e45f-ceea-467f-a8d9-2d5b1a6c9e10",
 		Args:    oneArg,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.resonantPublish(cmd.Context(), args[0], o.runID, o.json)
+			return a.resonantPublish(cmd.Context(), args[0], o.runID, cmd.Flags().Changed("slime-run-id"), o.json)
 		},
 	}
 	cmd.Flags().StringVar(&o.runID, "slime-run-id", "", "the `UUID` of the run that it came from")
@@ -316,12 +361,16 @@ same run publishes it once.`,
 	return cmd
 }
 
-func (a *app) resonantPublish(ctx context.Context, name, runID string, asJSON bool) error {
-	if runID != "" {
+func (a *app) resonantPublish(ctx context.Context, name, runID string, ofRun, asJSON bool) error {
+	if ofRun {
 		var err error
 		if runID, err = camp.ParseRunID(runID); err != nil {
 			return err
 		}
+	}
+	// Opening a pipe waits for somebody who writes into it.
+	if info, err := os.Stat(name); err == nil && !info.Mode().IsRegular() {
+		return fault.New(fault.Usage, "%q is not a file", name).WithKept("nothing was published")
 	}
 	f, err := os.Open(name)
 	if errors.Is(err, os.ErrNotExist) {

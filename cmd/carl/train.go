@@ -28,6 +28,7 @@ type trainOptions struct {
 	wait     bool
 	timeout  time.Duration
 	key      string
+	hasKey   bool
 	backend  string
 	slimeDir string
 	schema   bool
@@ -67,6 +68,7 @@ interrupt ends the waiting, not the run.`,
 				return a.trainSchema(cmd.Context(), o.backend)
 			}
 			o.dryRun = o.dryRun || cmd.Flags().Changed("output")
+			o.hasKey = cmd.Flags().Changed("idempotency-key")
 			return a.train(cmd.Context(), args[0], o)
 		},
 	}
@@ -102,8 +104,12 @@ func (o *trainOptions) check() error {
 		return refuse("--slime-dir is for a run on this machine, and --managed is none")
 	case !o.managed && o.wait:
 		return refuse("--wait is for a managed run: add --managed")
-	case !o.managed && o.key != "":
+	case !o.managed && o.hasKey:
 		return refuse("--idempotency-key is for a managed run: add --managed")
+	case o.hasKey && !camp.ValidKey(o.key):
+		return refuse("--idempotency-key is not 1 to 128 characters of visible ASCII")
+	case o.json && !o.managed && !o.dryRun:
+		return refuse("--json is about a managed run, and the output of one on this machine is its own: add --managed")
 	case o.timeout != 0 && !o.wait:
 		return refuse("--timeout says how long --wait waits: add --wait")
 	case o.timeout < 0:
@@ -116,7 +122,11 @@ func (a *app) train(ctx context.Context, name string, o trainOptions) error {
 	if err := o.check(); err != nil {
 		return err
 	}
-	config, err := a.readTraining(ctx, name, o.backend)
+	guard := train.NewGuard(os.Environ())
+	if err := guard.CheckTexts("the idempotency key", []string{o.key}); err != nil {
+		return err
+	}
+	config, err := a.readTraining(ctx, name, o.backend, guard)
 	if err != nil {
 		return err
 	}
@@ -130,7 +140,7 @@ func (a *app) train(ctx context.Context, name string, o trainOptions) error {
 		return a.noTranslator(err, config.Backend())
 	}
 	defer t.Close()
-	plan, err := h.PlanTraining(ctx, t, config)
+	plan, err := train.Translate(ctx, t, config, guard)
 	var refused *train.RefusedError
 	if errors.As(err, &refused) {
 		return &invalidFile{err, name, problemsOf(refused.Problems)}
@@ -159,7 +169,7 @@ func (a *app) train(ctx context.Context, name string, o trainOptions) error {
 }
 
 // readTraining reads a config from a file or standard input.
-func (a *app) readTraining(ctx context.Context, name, backend string) (*train.Config, error) {
+func (a *app) readTraining(ctx context.Context, name, backend string, guard *train.Guard) (*train.Config, error) {
 	in, err := a.openInput(ctx, name)
 	if err != nil {
 		return nil, err
@@ -172,7 +182,12 @@ func (a *app) readTraining(ctx context.Context, name, backend string) (*train.Co
 		}
 		return nil, fault.New(fault.IO, "%s: %w", name, err).WithKept("nothing was sent or run")
 	}
-	return train.Parse(text, name, backend)
+	config, err := train.Parse(text, name, backend, guard)
+	var place *yamltree.Error
+	if errors.As(err, &place) {
+		return nil, &invalidFile{error: err, problems: []problem{{Line: place.Line, Column: place.Column, Message: place.Message}}}
+	}
+	return config, err
 }
 
 func withHint(message, hint string) string {
@@ -274,7 +289,7 @@ func (a *app) trainManaged(ctx context.Context, h *host.Host, t train.Translator
 		}
 		return nil
 	}
-	return a.waitForRun(ctx, h, submitted.ID, o.timeout, submitted.Status, func(run camp.Run) error {
+	return a.waitForRun(ctx, h, submitted.ID, o.timeout, submitted.Status, o.json, func(run camp.Run) error {
 		if o.json {
 			return writeJSON(a.stdout, runJSON("carl.train/1", run, !submitted.Earlier))
 		}
@@ -292,33 +307,47 @@ func plainWords(err error) string {
 
 // submitError puts the failure of a submission into words.
 func (a *app) submitError(ctx context.Context, t train.Translator, config *train.Config, plan *train.Plan, name string, err error) error {
-	var call *camp.CallError
-	if !errors.As(err, &call) {
-		if ctx.Err() != nil {
-			return fault.New(fault.Interrupted, "interrupted").WithKept("the same command goes on under the same key: it never starts a second run")
-		}
+	var failed *train.SubmitError
+	if !errors.As(err, &failed) {
 		return err
 	}
-	switch call.Failure {
-	case camp.FailUnauthorized, camp.FailDenied:
-		return call.Fault().WithKept("no run was started")
-	case camp.FailEnded:
-		return fault.New(fault.Interrupted, "interrupted").WithKept("the same command goes on under the same key: it never starts a second run")
-	case camp.FailConflict:
-		return fault.New(fault.PayloadRefused, "%w", call).WithKept("no other run was started").
-			WithHint("the key was used for another config before: choose another --idempotency-key, or none")
-	case camp.FailInvalid, camp.FailTooLarge, camp.FailRefused, camp.FailNotFound:
-		refused := fault.New(fault.PayloadRefused, "%w", call).WithKept("no run was started")
-		if call.Failure != camp.FailInvalid || len(call.Fields) == 0 {
-			return refused
-		}
-		return &invalidFile{refused, name, a.fieldProblems(ctx, t, config, plan, call.Fields)}
-	}
 	kept := "no run was started"
-	if !call.Definite {
-		kept = "whether a run was started is not known"
+	if failed.Doubt {
+		kept = "whether a run was started is not known; the same command goes on under the same key, and never starts a second"
 	}
-	return fault.New(fault.SubmitFailed, "%w", call).WithKept("%s", kept)
+	var call *camp.CallError
+	if ctx.Err() != nil || !errors.As(err, &call) || call.Failure == camp.FailEnded {
+		return fault.New(fault.Interrupted, "interrupted").WithKept("%s", kept)
+	}
+	says := func(code fault.Code, hint string, args ...any) *fault.Error {
+		e := fault.New(code, "%w", call).WithKept("%s", kept)
+		if call.Hint != "" {
+			return e.WithHint("%s", call.Hint)
+		}
+		return e.WithHint(hint, args...)
+	}
+	switch call.Failure {
+	case camp.FailUnauthorized:
+		return says(fault.CampUnauthorized, "run `carl camp login`, then the same command again")
+	case camp.FailDenied:
+		return says(fault.GateTierDenied, "see what the platform says; `carl entitlements show --refresh` shows what is granted")
+	case camp.FailConflict:
+		return says(fault.PayloadRefused, "the key was used for another config before: choose another --idempotency-key, or none")
+	case camp.FailTooLarge:
+		return says(fault.PayloadRefused, "make the config smaller")
+	case camp.FailRefused, camp.FailNotFound:
+		return says(fault.SubmitFailed, "check `camp.url`, or CARL_CAMP_URL, and `camp.paths` in config.yaml")
+	case camp.FailInvalid:
+		if len(call.Fields) == 0 {
+			return says(fault.PayloadRefused, "see what the platform says; `carl train %s --dry-run` prints what was sent", name)
+		}
+		return &invalidFile{says(fault.PayloadRefused, "mend the places that are named in the config"), name, a.fieldProblems(ctx, t, config, plan, call.Fields)}
+	case camp.FailThrottled, camp.FailUnavailable:
+		if call.RetryAfter > 0 {
+			return says(fault.SubmitFailed, "run the same command again in %v, as the platform asks", call.RetryAfter)
+		}
+	}
+	return says(fault.SubmitFailed, "run the same command again: it goes on under the same key")
 }
 
 // fieldProblems gives what the platform says of parts of a payload their places in
@@ -333,9 +362,14 @@ func (a *app) fieldProblems(ctx context.Context, t train.Translator, config *tra
 	places := train.Trace(within, t, config, plan, pointers)
 	out := make([]problem, len(fields))
 	for i, f := range fields {
-		pointer := places[f.Path]
-		at := config.At(pointer)
-		out[i] = problem{Line: at.Line, Column: at.Column, Pointer: pointer, Message: f.Path + ": " + f.Message}
+		out[i].Message = f.Message
+		if f.Path != "" {
+			out[i].Message = f.Path + ": " + f.Message
+		}
+		if pointer, ok := places[f.Path]; ok {
+			at := config.At(pointer)
+			out[i].Line, out[i].Column, out[i].Pointer = at.Line, at.Column, pointer
+		}
 	}
 	return out
 }
@@ -349,18 +383,25 @@ func (a *app) trainHere(ctx context.Context, h *host.Host, plan *train.Plan, o t
 	if dir == "" {
 		dir = h.SlimeDir()
 	}
-	log := h.StartLocal("local-" + strconv.FormatInt(time.Now().UnixNano(), 36))
+	environ := os.Environ()
+	if _, set := os.LookupEnv("PYTHONUNBUFFERED"); !set {
+		// Else its output comes by the page, and its steps with it.
+		environ = append(environ, "PYTHONUNBUFFERED=1")
+	}
+	log := h.LocalLog("local-" + strconv.FormatInt(time.Now().UnixNano(), 36))
+	out, errs := log.Stream(), log.Stream()
 	local := train.LocalOptions{
-		Dir: dir, Environ: os.Environ(), Stdin: a.stdin,
-		Stdout: io.MultiWriter(a.stdout, log), Stderr: io.MultiWriter(a.stderr, log),
-		Told: onTerminal(a.stderr),
+		Dir: dir, Environ: environ, Stdin: a.stdin,
+		Stdout: io.MultiWriter(a.stdout, out), Stderr: io.MultiWriter(a.stderr, errs),
+		Signal: func() os.Signal { return a.signalFor(ctx) },
 	}
 	if _, err := plan.Command(local); err != nil {
 		return err
 	}
 	a.patient.Store(true)
 	status, err := plan.Run(ctx, local)
-	log.Close()
+	out.Close()
+	errs.Close()
 	a.leftWork = true
 	if err != nil {
 		return err
@@ -369,6 +410,19 @@ func (a *app) trainHere(ctx context.Context, h *host.Host, plan *train.Plan, o t
 		return &programEnded{fault.New(fault.RunFailed, "%s ended with exit status %d", plan.Entrypoint, status).WithHint("its own output says why"), status}
 	}
 	return nil
+}
+
+// signalFor is what a program gets that carl runs when carl was told to end: the
+// same, unless the terminal has told the program as well.
+func (a *app) signalFor(ctx context.Context) os.Signal {
+	var told *signalled
+	if errors.As(context.Cause(ctx), &told) && told.signal != os.Interrupt {
+		return told.signal
+	}
+	if inForeground() {
+		return nil
+	}
+	return os.Interrupt
 }
 
 // programEnded is that a program which carl ran ended with another exit status than

@@ -153,18 +153,21 @@ func TestSubmissionAnswers(t *testing.T) {
 		requests int
 		kept     bool // the key is, for the next command
 	}{
-		"401":                {script: []http.HandlerFunc{status(401, `{}`)}, code: 4, says: []string{"carl.camp.unauthorized", "carl camp login", "no run was started"}, requests: 1},
-		"402":                {script: []http.HandlerFunc{status(402, `{"error":{"code":"upgrade","message":"take the plan Pro"}}`)}, code: 4, says: []string{"take the plan Pro", "carl.gate.tier_denied"}, requests: 1},
-		"422 with fields":    {script: []http.HandlerFunc{status(422, fields)}, code: 2, says: []string{"c.yaml:10:12: /args/args/rollout_batch_size: too many prompts", "c.yaml:16:19: /args/args/lr: too fast", "c.yaml:4:17: /args/megatron/hidden_size: odd", "c.yaml:1:1: /nowhere: what", "carl.slime.payload_refused", "no run was started"}, requests: 1},
-		"422":                {script: []http.HandlerFunc{status(422, `nonsense`)}, code: 2, says: []string{"carl.slime.payload_refused"}, requests: 1},
-		"500 and then well":  {script: []http.HandlerFunc{status(500, `x`), status(503, ``, "Retry-After", "1"), status(201, started)}, code: 0, says: []string{"trying again in", "queued"}, requests: 3},
-		"429 and then well":  {script: []http.HandlerFunc{status(429, ``, "Retry-After", "2"), status(200, started)}, code: 0, says: []string{"trying again in 2s", "was started before"}, requests: 2},
-		"429 for long":       {script: []http.HandlerFunc{status(429, ``, "Retry-After", "3000")}, code: 1, says: []string{"carl.slime.managed_submit_failed", "no run was started"}, requests: 1, kept: true},
-		"cut, and then well": {script: []http.HandlerFunc{cut, status(200, started)}, code: 0, says: []string{"queued"}, requests: 2},
-		"another's page":     {script: []http.HandlerFunc{status(200, `<html>log in here</html>`)}, code: 1, says: []string{"carl.slime.managed_submit_failed", "run_id", "is not known"}, requests: 1, kept: true},
-		"no UUID":            {script: []http.HandlerFunc{status(201, `{"run_id":"7","status":"queued"}`)}, code: 1, says: []string{"carl.slime.managed_submit_failed", "UUID"}, requests: 1, kept: true},
-		"a status of three":  {script: []http.HandlerFunc{status(201, `{"run_id":"8f14e45f-ceea-467f-a8d9-2d5b1a6c9e10","status":"a\nb\u001b[31m"}`)}, code: 1, says: []string{"carl.slime.managed_submit_failed"}, requests: 1, kept: true},
-		"elsewhere":          {script: []http.HandlerFunc{status(307, ``, "Location", "http://127.0.0.2:9/x")}, code: 1, says: []string{"carl.slime.managed_submit_failed"}, requests: 1, kept: true},
+		"401":                     {script: []http.HandlerFunc{status(401, `{}`)}, code: 4, says: []string{"carl.camp.unauthorized", "carl camp login", "no run was started"}, requests: 1},
+		"402":                     {script: []http.HandlerFunc{status(402, `{"error":{"code":"upgrade","message":"take the plan Pro"}}`)}, code: 4, says: []string{"take the plan Pro", "carl.gate.tier_denied"}, requests: 1},
+		"422 with fields":         {script: []http.HandlerFunc{status(422, fields)}, code: 2, says: []string{"c.yaml:10:12: /args/args/rollout_batch_size: too many prompts", "c.yaml:16:19: /args/args/lr: too fast", "c.yaml:4:17: /args/megatron/hidden_size: odd", "c.yaml: /nowhere: what", "carl.slime.payload_refused", "no run was started"}, requests: 1},
+		"422 of the command line": {script: []http.HandlerFunc{status(422, `{"error":{"code":"x","message":"no","fields":[{"path":"/args/args/rm_type","message":"which"},{"path":"/args/args/colocate","message":"not here"},{"path":"","message":"all of it"}]}}`)}, code: 2, says: []string{"c.yaml:6:19: /args/args/rm_type: which", "c.yaml:17:47: /args/args/colocate: not here", "c.yaml: all of it"}, requests: 1},
+		"404":                     {script: []http.HandlerFunc{status(404, `{}`)}, code: 1, says: []string{"camp.url", "no run was started"}, requests: 1},
+		"cut, and then 422":       {script: []http.HandlerFunc{cut, status(422, `{}`)}, code: 2, says: []string{"is not known"}, requests: 2, kept: true},
+		"422":                     {script: []http.HandlerFunc{status(422, `nonsense`)}, code: 2, says: []string{"carl.slime.payload_refused"}, requests: 1},
+		"500 and then well":       {script: []http.HandlerFunc{status(500, `x`), status(503, ``, "Retry-After", "1"), status(201, started)}, code: 0, says: []string{"trying again in", "queued"}, requests: 3},
+		"429 and then well":       {script: []http.HandlerFunc{status(429, ``, "Retry-After", "2"), status(200, started)}, code: 0, says: []string{"trying again in 2s", "was started before"}, requests: 2},
+		"429 for long":            {script: []http.HandlerFunc{status(429, ``, "Retry-After", "3000")}, code: 1, says: []string{"carl.slime.managed_submit_failed", "no run was started"}, requests: 1, kept: true},
+		"cut, and then well":      {script: []http.HandlerFunc{cut, status(200, started)}, code: 0, says: []string{"queued"}, requests: 2},
+		"another's page":          {script: []http.HandlerFunc{status(200, `<html>log in here</html>`)}, code: 1, says: []string{"carl.slime.managed_submit_failed", "run_id", "is not known"}, requests: 1, kept: true},
+		"no UUID":                 {script: []http.HandlerFunc{status(201, `{"run_id":"7","status":"queued"}`)}, code: 1, says: []string{"carl.slime.managed_submit_failed", "UUID"}, requests: 1, kept: true},
+		"a status of three":       {script: []http.HandlerFunc{status(201, `{"run_id":"8f14e45f-ceea-467f-a8d9-2d5b1a6c9e10","status":"a\nb\u001b[31m"}`)}, code: 1, says: []string{"carl.slime.managed_submit_failed"}, requests: 1, kept: true},
+		"elsewhere":               {script: []http.HandlerFunc{status(307, ``, "Location", "http://127.0.0.2:9/x")}, code: 1, says: []string{"carl.slime.managed_submit_failed"}, requests: 1, kept: true},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()

@@ -100,6 +100,8 @@ func (e *CallError) Fault() *fault.Error {
 		code = fault.CampUnreachable
 	case FailMalformed:
 		code = fault.CampMalformed
+	case FailInvalid, FailTooLarge:
+		code = fault.CampInvalid
 	case FailSource:
 		code = fault.IO
 	}

@@ -101,8 +101,12 @@ func visible(s string, most int) bool {
 	return s != "" && len(s) <= most && !strings.ContainsFunc(s, func(r rune) bool { return r < '!' || r > '~' })
 }
 
+// ValidKey reports whether an idempotency key is one: 1 to 128 characters of visible
+// ASCII.
+func ValidKey(key string) bool { return visible(key, maxIdempotencyKey) }
+
 func checkKey(key string) error {
-	if !visible(key, maxIdempotencyKey) {
+	if !ValidKey(key) {
 		return fault.New(fault.Usage, "an idempotency key is 1 to %d characters of visible ASCII", maxIdempotencyKey)
 	}
 	return nil

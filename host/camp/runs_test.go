@@ -196,11 +196,11 @@ func TestRunStatuses(t *testing.T) {
 		definite bool
 		code     fault.Code
 	}{
-		{400, FailInvalid, true, fault.CampRefused}, {401, FailUnauthorized, true, fault.CampUnauthorized},
+		{400, FailInvalid, true, fault.CampInvalid}, {401, FailUnauthorized, true, fault.CampUnauthorized},
 		{402, FailDenied, true, fault.GateTierDenied}, {403, FailDenied, true, fault.GateTierDenied},
 		{404, FailNotFound, true, fault.CampRefused}, {405, FailRefused, true, fault.CampRefused}, {408, FailUnavailable, false, fault.CampUnreachable},
-		{409, FailConflict, true, fault.CampRefused}, {410, FailRefused, true, fault.CampRefused}, {413, FailTooLarge, true, fault.CampRefused},
-		{422, FailInvalid, true, fault.CampRefused}, {425, FailUnavailable, true, fault.CampUnreachable}, {429, FailThrottled, true, fault.CampUnreachable},
+		{409, FailConflict, true, fault.CampRefused}, {410, FailRefused, true, fault.CampRefused}, {413, FailTooLarge, true, fault.CampInvalid},
+		{422, FailInvalid, true, fault.CampInvalid}, {425, FailUnavailable, true, fault.CampUnreachable}, {429, FailThrottled, true, fault.CampUnreachable},
 		{451, FailRefused, true, fault.CampRefused}, {500, FailUnavailable, false, fault.CampUnreachable}, {502, FailUnavailable, false, fault.CampUnreachable},
 		{503, FailUnavailable, false, fault.CampUnreachable}, {504, FailUnavailable, false, fault.CampUnreachable}, {599, FailUnavailable, false, fault.CampUnreachable},
 		{202, FailMalformed, false, fault.CampMalformed}, {203, FailMalformed, false, fault.CampMalformed}, {204, FailMalformed, false, fault.CampMalformed},

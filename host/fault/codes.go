@@ -54,6 +54,7 @@ const (
 	CampUnauthorized Code = "carl.camp.unauthorized"
 	CampRefused      Code = "carl.camp.refused"
 	CampMalformed    Code = "carl.camp.malformed_answer"
+	CampInvalid      Code = "carl.camp.invalid_request"
 	CampTokenInvalid Code = "carl.camp.token_invalid"
 
 	EntitlementsNetworkUnavailable Code = "carl.entitlements.network_unavailable"
@@ -183,6 +184,7 @@ var codes = []Entry{
 	{CampUnauthorized, ExitDenied, "the platform does not accept the token", "run `carl camp login`"},
 	{CampRefused, ExitFailed, "the platform refused the request", "see the message"},
 	{CampMalformed, ExitFailed, "the platform's answer is not what its API promises", "check `camp.url`; report it to the platform if the address is right"},
+	{CampInvalid, ExitUsage, "the platform refuses what was sent (400, 413, 422); nothing was done", "mend what its message names"},
 	{CampTokenInvalid, ExitUsage, "that cannot be a bearer token", "paste the token alone, on one line"},
 
 	{EntitlementsNetworkUnavailable, ExitFailed, "the platform did not answer, or answered that it cannot serve now; the cached entitlements go on for their grace", "check the network and `camp.url`, then run `carl entitlements show --refresh`"},

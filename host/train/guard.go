@@ -60,47 +60,52 @@ func NewGuard(environ []string) *Guard {
 	for _, name := range []string{"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACEHUB_API_TOKEN", "HUGGINGFACE_TOKEN", "HUGGINGFACE_HUB_TOKEN"} {
 		g.add(env[name])
 	}
-	home := env["HF_HOME"]
-	if home == "" {
-		cache := env["XDG_CACHE_HOME"]
-		if cache == "" && env["HOME"] != "" {
-			cache = filepath.Join(env["HOME"], ".cache")
+	path := func(name string) string {
+		p := os.Expand(env[name], func(name string) string { return env[name] })
+		if rest, ok := strings.CutPrefix(p, "~"); ok && (rest == "" || rest[0] == '/') {
+			p = env["HOME"] + rest
 		}
-		if cache != "" {
-			home = filepath.Join(cache, "huggingface")
-		}
+		return p
 	}
-	files := []string{env["HF_TOKEN_PATH"]}
+	home := path("HF_HOME")
+	if cache := path("XDG_CACHE_HOME"); home == "" && cache != "" {
+		home = filepath.Join(cache, "huggingface")
+	} else if home == "" && env["HOME"] != "" {
+		home = filepath.Join(env["HOME"], ".cache", "huggingface")
+	}
+	var tokens []string
+	if p := path("HF_TOKEN_PATH"); p != "" {
+		tokens = append(tokens, p)
+	}
 	if home != "" {
-		files = append(files, filepath.Join(home, "token"), filepath.Join(home, "stored_tokens"))
+		tokens = append(tokens, filepath.Join(home, "token"))
 	}
-	for _, file := range files {
-		g.addFile(file)
+	for _, file := range tokens {
+		text := readToken(file)
+		g.add(text)
+		for line := range strings.Lines(text) {
+			g.add(line)
+		}
+		for line := range strings.Lines(readToken(filepath.Join(filepath.Dir(file), "stored_tokens"))) {
+			if _, value, ok := strings.Cut(line, "="); ok {
+				g.add(value)
+			}
+		}
 	}
 	return g
 }
 
-// addFile reads a file with a token, or one with a section of `hf_token = …` for
-// each of several.
-func (g *Guard) addFile(path string) {
-	if path == "" {
-		return
-	}
+// readToken reads a file in which a token may be, "" where there is none.
+func readToken(path string) string {
 	info, err := os.Stat(path)
 	if err != nil || !info.Mode().IsRegular() || info.Size() > maxTokenFile {
-		return
+		return ""
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return
+		return ""
 	}
-	for line := range strings.Lines(string(data)) {
-		if _, value, ok := strings.Cut(line, "="); ok {
-			g.add(value)
-		} else if !strings.HasPrefix(strings.TrimSpace(line), "[") {
-			g.add(line)
-		}
-	}
+	return string(data)
 }
 
 func (g *Guard) add(secret string) {
@@ -111,20 +116,30 @@ func (g *Guard) add(secret string) {
 
 // Check refuses a JSON text in which a token stands, or a member that is named like
 // one, whatever its value. The error is carl.slime.hf_token_leak with the JSON
-// Pointer, and never the value; place, where not nil, tells where in a file that is.
+// Pointer, and never the value; place tells where in a file that is, and is nil for
+// what a translator made.
 func (g *Guard) Check(doc []byte, place func(pointer string) string) error {
 	pointer, found := g.find(doc)
 	if !found {
 		return nil
 	}
-	at := strconv.Quote(pointer)
-	if pointer == "" {
-		at = "the whole of it"
-	}
+	at := "of what the translator made of it, " + strconv.Quote(pointer)
 	if place != nil {
-		at = place(pointer) + ": " + at
+		at = place(pointer) + ": " + strconv.Quote(pointer)
 	}
 	return leak("%s holds a Hugging Face token, or is named like one", at)
+}
+
+// CheckLines refuses a text that could not be read otherwise, by the line in which a
+// token stands.
+func (g *Guard) CheckLines(text, file string) error {
+	n := 0
+	for line := range strings.Lines(text) {
+		if n++; g.holds(line) {
+			return leak("%s:%d: this line holds a Hugging Face token, or what is named like one", file, n)
+		}
+	}
+	return nil
 }
 
 // CheckTexts refuses texts, such as a command line, in the same way; what says what
@@ -133,7 +148,10 @@ func (g *Guard) CheckTexts(what string, texts []string) error {
 	for i, s := range texts {
 		name, _, _ := strings.Cut(strings.TrimLeft(s, "-+"), "=")
 		if strings.HasPrefix(s, "-") && named(name) || g.holds(s) {
-			return leak("%s, number %d, holds a Hugging Face token, or is named like one", what, i+1)
+			if len(texts) > 1 {
+				what += " " + strconv.Itoa(i+1)
+			}
+			return leak("%s holds a Hugging Face token, or is named like one", what)
 		}
 	}
 	return nil

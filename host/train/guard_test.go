@@ -147,6 +147,11 @@ func TestGuardReadsTokens(t *testing.T) {
 		"HF_HOME":                  {[]string{"HF_HOME=" + filepath.Dir(write("hf/token", "secret number five"))}, "secret number five"},
 		"XDG_CACHE_HOME":           {[]string{"XDG_CACHE_HOME=" + filepath.Dir(filepath.Dir(write("xdg/huggingface/token", "secret number six\r\n")))}, "secret number six"},
 		"the default":              {[]string{"HOME=" + filepath.Join(dir, "me")}, "secret number seven"},
+		"with an equals sign":      {[]string{"HF_TOKEN_PATH=" + write("equals/token", "c2VjcmV0bnVtYmVy=\n")}, "c2VjcmV0bnVtYmVy="},
+		"in brackets":              {[]string{"HF_TOKEN_PATH=" + write("brackets/token", "[secret number ten]\n")}, "[secret number ten]"},
+		"beside HF_TOKEN_PATH":     {[]string{"HF_TOKEN_PATH=" + filepath.Join(filepath.Dir(write("beside/stored_tokens", "hf_token = secret number eleven\n")), "none")}, "secret number eleven"},
+		"a home of one's own":      {[]string{"HOME=" + filepath.Dir(filepath.Dir(write("own/dir/token", "secret number twelve"))), "HF_TOKEN_PATH=~/dir/token"}, "secret number twelve"},
+		"a variable in a path":     {[]string{"D=" + filepath.Dir(write("variable/token", "secret number thirteen")), "HF_HOME=$D"}, "secret number thirteen"},
 		"stored tokens":            {[]string{"HF_HOME=" + filepath.Dir(write("stored/stored_tokens", "[one]\nhf_token = secret number eight\n\n[two]\nhf_token=secret number nine\n"))}, "secret number nine"},
 	} {
 		write("me/.cache/huggingface/token", "secret number seven")

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"carl.camp/carl/host/fault"
 )
@@ -24,9 +25,10 @@ type LocalOptions struct {
 	// Stdin, Stdout and Stderr are the program's own.
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// Told says that who interrupts carl interrupts the program as well, as a
-	// terminal does: it is not told twice.
-	Told bool
+	// Signal is asked, when the context has ended, which signal the program gets; nil
+	// for none, where it has been told already, as a terminal tells all that run in
+	// its foreground. A nil Signal is an interrupt.
+	Signal func() os.Signal
 }
 
 // Command is the command line of a plan: the entrypoint, which must be a file in the
@@ -63,10 +65,14 @@ func (p *Plan) Command(o LocalOptions) ([]string, error) {
 	return append(line, p.Argv...), nil
 }
 
+// drainTime is how long output is waited for that others hold open when the program
+// has ended: workers that it left behind.
+const drainTime = 2 * time.Second
+
 // Run runs a plan on this machine until it ends, and returns its exit status; that
 // of a program that a signal ended is 128 and the signal's number. When ctx ends
-// first the program is interrupted, and given time to end by itself. The error is
-// that it could not be run.
+// first the program is told, and given time to end by itself. The error is that it
+// could not be run.
 func (p *Plan) Run(ctx context.Context, o LocalOptions) (status int, err error) {
 	line, err := p.Command(o)
 	if err != nil {
@@ -74,23 +80,80 @@ func (p *Plan) Run(ctx context.Context, o LocalOptions) (status int, err error) 
 	}
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Dir, cmd.Env = o.Dir, o.Environ
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = o.Stdin, o.Stdout, o.Stderr
+	cmd.Stdin = o.Stdin
 	cmd.Cancel = func() error {
-		if o.Told {
+		tell := os.Interrupt
+		if o.Signal != nil {
+			tell = o.Signal()
+		}
+		if tell == nil {
 			return nil
 		}
-		return cmd.Process.Signal(os.Interrupt)
+		return cmd.Process.Signal(tell)
 	}
 	cmd.WaitDelay = stopPatience
-	err = cmd.Run()
-	var exit *exec.ExitError
-	switch {
-	case cmd.ProcessState == nil:
-		return 0, fault.New(fault.TrainNotFound, "%s cannot be run: %w", line[0], err).WithKept("nothing was run")
-	case errors.As(err, &exit) || err == nil:
-		return exitStatus(cmd.ProcessState), nil
-	case ctx.Err() != nil:
-		return exitStatus(cmd.ProcessState), nil
+	out, err := pipe(o.Stdout)
+	if err != nil {
+		return 0, err
 	}
-	return exitStatus(cmd.ProcessState), fault.New(fault.IO, "the output of %s: %w", line[0], err)
+	errs, err := pipe(o.Stderr)
+	if err != nil {
+		out.close()
+		return 0, err
+	}
+	cmd.Stdout, cmd.Stderr = out.write, errs.write
+	err = cmd.Start()
+	out.write.Close()
+	errs.write.Close()
+	if err != nil {
+		out.close()
+		errs.close()
+		return 0, fault.New(fault.TrainNotFound, "%s cannot be run: %w", line[0], err).WithKept("nothing was run").
+			WithHint("install %s, or put it into PATH", line[0])
+	}
+	cmd.Wait() // what it says is in the state
+	drained := time.Now().Add(drainTime)
+	err = errors.Join(out.drain(drained), errs.drain(drained))
+	if status = exitStatus(cmd.ProcessState); err != nil {
+		return status, fault.New(fault.IO, "the output of %s: %w", line[0], err)
+	}
+	return status, nil
 }
+
+// stream is one stream of a program's output on its way.
+type stream struct {
+	read, write *os.File
+	done        chan error
+}
+
+// pipe makes a stream that ends in w; nil discards it.
+func pipe(w io.Writer) (*stream, error) {
+	if w == nil {
+		w = io.Discard
+	}
+	r, in, err := os.Pipe()
+	if err != nil {
+		return nil, fault.New(fault.IO, "a pipe for the program's output: %w", err).WithKept("nothing was run")
+	}
+	s := &stream{r, in, make(chan error, 1)}
+	go func() {
+		_, err := io.Copy(w, r)
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			io.Copy(io.Discard, r) // the program goes on, though nobody reads it
+		} else {
+			err = nil
+		}
+		s.done <- err
+	}()
+	return s, nil
+}
+
+// drain waits for what is still on its way, until a moment.
+func (s *stream) drain(until time.Time) error {
+	s.read.SetReadDeadline(until)
+	err := <-s.done
+	s.read.Close()
+	return err
+}
+
+func (s *stream) close() { s.write.Close(); s.drain(time.Now()) }

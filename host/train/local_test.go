@@ -8,8 +8,11 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"carl.camp/carl/host/fault"
 )
@@ -60,6 +63,24 @@ func TestRunNothing(t *testing.T) {
 	}
 	if _, err := (&Plan{Backend: "slime", Entrypoint: "train.py"}).Command(LocalOptions{}); fault.CodeOf(err) != fault.TrainNotFound || fault.HintOf(err) == "" {
 		t.Error(err)
+	}
+}
+
+// TestLeftBehind has a program leave a worker behind that holds its output: it ended
+// when it ended.
+func TestLeftBehind(t *testing.T) {
+	dir := t.TempDir()
+	script(t, dir, "train.sh", "#!/bin/sh\nsleep 60 &\necho $! > worker\necho done\n")
+	var out bytes.Buffer
+	began := time.Now()
+	status, err := (&Plan{Backend: "slime", Entrypoint: "train.sh"}).Run(t.Context(), LocalOptions{Dir: dir, Stdout: &out, Environ: os.Environ()})
+	if status != 0 || err != nil || out.String() != "done\n" || time.Since(began) > 10*drainTime {
+		t.Errorf("%d, %v, %q after %v", status, err, out.String(), time.Since(began))
+	}
+	if pid, err := os.ReadFile(filepath.Join(dir, "worker")); err == nil {
+		if n, err := strconv.Atoi(strings.TrimSpace(string(pid))); err == nil {
+			syscall.Kill(n, syscall.SIGKILL)
+		}
 	}
 }
 

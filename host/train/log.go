@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -25,23 +26,32 @@ var (
 	colours     = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")
 )
 
-// LogReader makes steps of what a run writes, as slime writes it. Write takes the
-// output in pieces of any size; it never fails, and never waits. It is for one
-// goroutine.
-type LogReader struct {
+// Log makes steps of what a run writes, as slime writes it, to each of its streams.
+type Log struct {
 	// RunID becomes the session of each step.
 	RunID string
-	// Record takes the steps.
+	// Record takes the steps, one after the other.
 	Record func(step.Step)
 
-	line    []byte
-	skip    bool // the rest of a line that was too long
-	started bool
-	last    time.Time // when the last training step ended
+	mu      sync.Mutex
+	started bool      // guarded by mu
+	last    time.Time // guarded by mu; when the last training step ended
 }
 
+// Stream is one stream of a log's run. Write takes the output in pieces of any size;
+// it never fails, and never waits. It is for one goroutine; several streams may be
+// written to at once.
+type Stream struct {
+	log  *Log
+	line []byte
+	skip bool // the rest of a line that was too long
+}
+
+// Stream begins a stream; Close it when the run has ended.
+func (l *Log) Stream() *Stream { return &Stream{log: l} }
+
 // Write is [io.Writer].
-func (r *LogReader) Write(p []byte) (int, error) {
+func (r *Stream) Write(p []byte) (int, error) {
 	for rest := p; len(rest) > 0; {
 		line, after, ended := bytes.Cut(rest, []byte("\n"))
 		rest = after
@@ -62,14 +72,14 @@ func (r *LogReader) Write(p []byte) (int, error) {
 }
 
 // Close reads a last line without an end.
-func (r *LogReader) Close() {
+func (r *Stream) Close() {
 	if len(r.line) > 0 && !r.skip {
 		r.read(string(r.line))
 	}
 	r.line = nil
 }
 
-func (r *LogReader) read(line string) {
+func (r *Stream) read(line string) {
 	line = colours.ReplaceAllString(strings.TrimSuffix(line, "\r"), "")
 	if m := savedLine.FindStringSubmatch(line); m != nil {
 		metadata := `{"iteration":` + number(m[1])
@@ -103,17 +113,20 @@ func (r *LogReader) read(line string) {
 	r.record(action, name, `{"`+m[2]+`":`+number(m[3])+`,"metrics":`+metrics+`}`)
 }
 
-func (r *LogReader) record(action, name, metadata string) {
+func (r *Stream) record(action, name, metadata string) {
+	l := r.log
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	now := time.Now()
-	s := step.Step{Action: action, Name: name, Time: now, Session: r.RunID, Metadata: []byte(metadata)}
+	s := step.Step{Action: action, Name: name, Time: now, Session: l.RunID, Metadata: []byte(metadata)}
 	if action == step.TrainingStep {
-		if r.started {
-			ms := float64(now.Sub(r.last)) / float64(time.Millisecond)
+		if l.started {
+			ms := float64(now.Sub(l.last)) / float64(time.Millisecond)
 			s.DurationMS = &ms
 		}
-		r.started, r.last = true, now
+		l.started, l.last = true, now
 	}
-	r.Record(s)
+	l.Record(s)
 }
 
 // number writes digits as a JSON number: without zeros ahead.

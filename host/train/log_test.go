@@ -3,6 +3,7 @@ package train
 import (
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -24,12 +25,13 @@ type logged struct{ action, name, metadata string }
 
 func read(t *testing.T, pieces ...string) (got []logged) {
 	t.Helper()
-	r := &LogReader{RunID: "run", Record: func(s step.Step) {
+	log := &Log{RunID: "run", Record: func(s step.Step) {
 		if s.Session != "run" || s.Time.IsZero() || !jsontext.Value(s.Metadata).IsValid() {
 			t.Errorf("%+v", s)
 		}
 		got = append(got, logged{s.Action, s.Name, string(s.Metadata)})
 	}}
+	r := log.Stream()
 	for _, p := range pieces {
 		if n, err := r.Write([]byte(p)); n != len(p) || err != nil {
 			t.Fatal(n, err)
@@ -83,4 +85,26 @@ func FuzzLog(f *testing.F) {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, text string) { read(t, text) })
+}
+
+// TestStreams writes two streams at once: no line of one is torn by the other.
+func TestStreams(t *testing.T) {
+	const each = 2000
+	counts := map[string]int{}
+	log := &Log{Record: func(s step.Step) { counts[s.Action]++ }}
+	var wg sync.WaitGroup
+	for _, line := range []string{"step 1: {'a': 1}\n", "rollout 1: {'a': 1}\n"} {
+		wg.Go(func() {
+			r := log.Stream()
+			for range each {
+				r.Write([]byte(line[:7]))
+				r.Write([]byte(line[7:]))
+			}
+			r.Close()
+		})
+	}
+	wg.Wait()
+	if counts[step.TrainingStep] != each || counts[step.Reward] != each || len(counts) != 2 {
+		t.Errorf("%v", counts)
+	}
 }

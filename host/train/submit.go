@@ -64,8 +64,9 @@ type SubmitOptions struct {
 	// Keys is the folder in which the idempotency key of a submission waits for a
 	// definite answer.
 	Keys string
-	// Account tells submissions of several accounts or platforms apart.
-	Account string
+	// Platform tells submissions to several platforms apart; each platform tells its
+	// accounts apart itself.
+	Platform string
 	// Key is the idempotency key; "" makes one.
 	Key string
 	// Trying is called before each further try, with why the last one failed and how
@@ -88,7 +89,21 @@ type Submitted struct {
 // Settle forgets the key of the run: the next submission of the same starts another.
 // It is for when somebody has been told of the run; until then, a command that is
 // repeated finds this one.
-func (s *Submitted) Settle() error { return s.kept.settle() }
+func (s *Submitted) Settle() error { return s.kept.settle(false) }
+
+// SubmitError is a submission that failed.
+type SubmitError struct {
+	// Doubt says that a run may have been started all the same, by a request of this
+	// command or of one before it under the same key.
+	Doubt bool
+	// Err is the *[camp.CallError] of the last request, or that of the context.
+	Err error
+}
+
+func (e *SubmitError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *SubmitError) Unwrap() error { return e.Err }
 
 // Submit starts a run on the platform. Whatever happens on the way, one key starts one
 // run: a key that was made here is on disk before the first request, and is used
@@ -96,13 +111,13 @@ func (s *Submitted) Settle() error { return s.kept.settle() }
 // definite answer, of which [Submitted.Settle] says that it was heard.
 //
 // It tries again where the platform cannot be reached or is in trouble, at most five
-// times within a minute. The error is a *[camp.CallError] for the caller to put into
-// words, a *[fault.Error] of the key's file, or that of ctx.
+// times within a minute. The error is a *[SubmitError] for the caller to put into
+// words, or a *[fault.Error] of the key's file or of an idempotency key that is none.
 func Submit(ctx context.Context, p Platform, body []byte, o SubmitOptions) (*Submitted, error) {
 	kept := &keptKey{key: o.Key}
 	if o.Key == "" {
 		var err error
-		if kept, err = keep(ctx, o.Keys, o.Account, body); err != nil {
+		if kept, err = keep(ctx, o.Keys, o.Platform, body); err != nil {
 			return nil, err
 		}
 		defer kept.lock.Unlock()
@@ -125,20 +140,20 @@ func Submit(ctx context.Context, p Platform, body []byte, o SubmitOptions) (*Sub
 		}
 		doubt = doubt || !call.Definite
 		if !doubt && !passing(call) {
-			if serr := kept.settle(); serr != nil {
+			if serr := kept.settle(true); serr != nil {
 				return nil, serr
 			}
 		}
 		pause := max(first<<(try-1), call.RetryAfter)
 		if !passing(call) || try == maxTries || time.Since(began)+pause > patience {
-			return nil, err
+			return nil, &SubmitError{doubt, err}
 		}
 		if o.Trying != nil {
 			o.Trying(err, pause)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, &SubmitError{doubt, ctx.Err()}
 		case <-time.After(pause):
 		}
 	}
@@ -160,7 +175,22 @@ type keptKey struct {
 	// waiting says that an earlier command asked under this key.
 	waiting bool
 	path    string // "" for a key that is the user's to keep
-	lock    *private.FileLock
+	// lock is held while it is submitted under the key.
+	lock     *private.FileLock
+	lockPath string
+}
+
+// read is the key in the file, "" where there is none, or what is none.
+func (k *keptKey) read() (string, error) {
+	data, err := private.ReadFile(k.path, maxKeyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	var f keyFile
+	if err != nil || private.ParseJSON(data, &f) != nil || len(f.Key) != 32 {
+		return "", err
+	}
+	return f.Key, nil
 }
 
 // keyFile is the key of one payload.
@@ -175,16 +205,17 @@ const maxKeyFile = 4 << 10
 
 // keep returns the key of a payload: the one that waits for an answer, or a new one
 // that is on disk.
-func keep(ctx context.Context, folder, account string, body []byte) (*keptKey, error) {
+func keep(ctx context.Context, folder, platform string, body []byte) (*keptKey, error) {
 	if err := private.MkdirAll(folder); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(append([]byte(strconv.Quote(account)+"\n"), body...))
+	sum := sha256.Sum256(append([]byte(strconv.Quote(platform)+"\n"), body...))
 	name := filepath.Join(folder, hex.EncodeToString(sum[:16]))
 	within, cancel := context.WithTimeout(ctx, keyPatience)
 	defer cancel()
 	// One of 256 locks: they stay, and one for each run ever would be many.
-	lock, err := private.Lock(within, filepath.Join(folder, hex.EncodeToString(sum[:1])+".lock"))
+	lockPath := filepath.Join(folder, hex.EncodeToString(sum[:1])+".lock")
+	lock, err := private.Lock(within, lockPath)
 	if err != nil {
 		if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 			return nil, fault.New(fault.SubmitFailed, "another carl process has been submitting the same run for %v", keyPatience).
@@ -192,21 +223,18 @@ func keep(ctx context.Context, folder, account string, body []byte) (*keptKey, e
 		}
 		return nil, err
 	}
-	k := &keptKey{path: name + ".json", lock: lock}
-	data, err := private.ReadFile(k.path, maxKeyFile)
-	var f keyFile
-	switch {
-	case err == nil && private.ParseJSON(data, &f) == nil && len(f.Key) == 32:
-		k.key, k.waiting = f.Key, true
-		return k, nil
-	case err != nil && !errors.Is(err, fs.ErrNotExist):
+	k := &keptKey{path: name + ".json", lock: lock, lockPath: lockPath}
+	if k.key, err = k.read(); err != nil {
 		lock.Unlock()
 		return nil, err
+	}
+	if k.waiting = k.key != ""; k.waiting {
+		return k, nil
 	}
 	var raw [16]byte
 	rand.Read(raw[:]) // never fails: see crypto/rand
 	k.key = hex.EncodeToString(raw[:])
-	data, err = private.FormatJSON(&keyFile{V: 1, Key: k.key, MadeAt: time.Now().UTC().Truncate(time.Second)})
+	data, err := private.FormatJSON(&keyFile{V: 1, Key: k.key, MadeAt: time.Now().UTC().Truncate(time.Second)})
 	if err == nil {
 		err = private.WriteFile(k.path, data)
 	}
@@ -217,10 +245,23 @@ func keep(ctx context.Context, folder, account string, body []byte) (*keptKey, e
 	return k, nil
 }
 
-// settle forgets the key: the platform has given a definite answer.
-func (k *keptKey) settle() error {
+// settle forgets the key under its lock, unless it is another one by now: somebody
+// else settled it, and has begun anew.
+func (k *keptKey) settle(locked bool) error {
 	if k.path == "" {
 		return nil
+	}
+	if !locked {
+		ctx, cancel := context.WithTimeout(context.Background(), keyPatience)
+		defer cancel()
+		lock, err := private.Lock(ctx, k.lockPath)
+		if err != nil {
+			return err
+		}
+		defer lock.Unlock()
+	}
+	if key, err := k.read(); err != nil || key != k.key {
+		return err
 	}
 	if err := os.Remove(k.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fault.New(fault.IO, "the idempotency key that was used cannot be removed: %w", err).

@@ -160,28 +160,28 @@ func TestKeyOutlivesCommands(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "keys")
 	lost := answers(camp.CallError{Failure: camp.FailMalformed})
 	f := &flaky{Platform: c, next: []func(camp.Run, bool, error) (camp.Run, bool, error){lost}}
-	if _, err := Submit(t.Context(), f, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir, Account: "a"}); err == nil {
+	if _, err := Submit(t.Context(), f, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir, Platform: "a"}); err == nil {
 		t.Fatal("it was believed")
 	}
 	// A definite refusal says nothing about the request before it.
 	f.next = append(f.next, answers(camp.CallError{Failure: camp.FailUnauthorized, Definite: true}))
-	if _, err := Submit(t.Context(), f, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir, Account: "a"}); err == nil {
+	if _, err := Submit(t.Context(), f, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir, Platform: "a"}); err == nil {
 		t.Fatal("it was not refused")
 	}
 	if len(keyFiles(t, dir)) != 1 {
 		t.Fatalf("%v", keyFiles(t, dir))
 	}
-	// Another payload, and another account, have keys of their own.
+	// Another payload, and another platform, have keys of their own.
 	for i, o := range []struct {
-		n       int
-		account string
+		n        int
+		platform string
 	}{{9, "a"}, {8, "b"}} {
-		run, err := Submit(t.Context(), f, payload(o.n), SubmitOptions{pause: time.Millisecond, Keys: dir, Account: o.account})
+		run, err := Submit(t.Context(), f, payload(o.n), SubmitOptions{pause: time.Millisecond, Keys: dir, Platform: o.platform})
 		if err != nil || run.Earlier || run.Settle() != nil {
 			t.Errorf("%d: %+v, %v", i, run, err)
 		}
 	}
-	run, err := Submit(t.Context(), f, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir, Account: "a"})
+	run, err := Submit(t.Context(), f, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir, Platform: "a"})
 	if err != nil || !run.Earlier || run.Settle() != nil {
 		t.Fatalf("%+v, %v", run, err)
 	}
@@ -192,7 +192,7 @@ func TestKeyOutlivesCommands(t *testing.T) {
 		t.Errorf("%v, %d runs", keyFiles(t, dir), s.Summary().Runs)
 	}
 	// And now it is another run.
-	if run, err := Submit(t.Context(), f, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir, Account: "a"}); err != nil || run.Earlier {
+	if run, err := Submit(t.Context(), f, payload(8), SubmitOptions{pause: time.Millisecond, Keys: dir, Platform: "a"}); err != nil || run.Earlier {
 		t.Errorf("%+v, %v", run, err)
 	}
 }
@@ -336,6 +336,19 @@ func TestWait(t *testing.T) {
 	defer cancel()
 	if got, err := Wait(ctx, &following{states: []any{run("running")}}, "x", nil, nil); !errors.Is(err, context.DeadlineExceeded) || got.Status != "running" {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// TestWaitGivesUp ends where nothing that comes can be believed.
+func TestWaitGivesUp(t *testing.T) {
+	t.Parallel()
+	f := &following{states: []any{&camp.CallError{Failure: camp.FailMalformed}}}
+	lost := 0
+	var call *camp.CallError
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	if _, err := Wait(ctx, f, "x", nil, func(error, time.Duration) { lost++ }); !errors.As(err, &call) || lost != maxMalformed {
+		t.Errorf("%v after %d", err, lost)
 	}
 }
 

@@ -11,11 +11,13 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -48,8 +50,23 @@ type Config struct {
 
 // Parse reads a config, YAML of at most [yamltree.MaxBytes] bytes. file is its name
 // in errors; backend, where not "", comes before the one that the config names. The
-// error is carl.train.config_invalid with file, line and column.
-func Parse(text []byte, file, backend string) (*Config, error) {
+// error is carl.train.config_invalid with file, line and column, or
+// carl.slime.hf_token_leak, which comes before every other that would show a token.
+func Parse(text []byte, file, backend string, g *Guard) (*Config, error) {
+	c, err := readConfig(text, file, backend)
+	if gerr := g.CheckTexts("the backend", []string{backend}); gerr != nil {
+		return nil, gerr
+	}
+	if err != nil {
+		if gerr := g.CheckLines(string(text), file); gerr != nil {
+			return nil, gerr
+		}
+		return nil, err
+	}
+	return c, g.Check(c.json, c.Place)
+}
+
+func readConfig(text []byte, file, backend string) (*Config, error) {
 	root, err := yamltree.Parse(text, file)
 	if err != nil {
 		return nil, invalid("%w", err)
@@ -149,21 +166,29 @@ type Plan struct {
 const (
 	// maxEntrypoint bounds the name of a backend's program.
 	maxEntrypoint = 256
-	// maxPayload bounds what a run is, in bytes: the largest known has 10 KiB.
-	maxPayload = 4 << 20
+	// maxPayload bounds what a run is, in bytes, as API.md has it; the largest known
+	// has 10 KiB.
+	maxPayload = 1 << 20
 )
 
-// Translate has a translator make arguments of a config, and holds them against
-// its schema. The error is a *[RefusedError] with carl.train.config_invalid where the
+// Translate has a translator make arguments of a config, holds them against its
+// schema, and keeps the user's token out of them and of what is said about them. The
+// error is carl.slime.hf_token_leak, a *[RefusedError] with carl.train.config_invalid where the
 // translator refuses the config, carl.plugin.bad_output where what it made is
 // nothing that can be run, or the plugin's own failure.
-func Translate(ctx context.Context, t Translator, c *Config) (*Plan, error) {
+func Translate(ctx context.Context, t Translator, c *Config, g *Guard) (*Plan, error) {
 	made, refused, err := t.Translate(ctx, c.json)
 	if err != nil {
 		return nil, err
 	}
+	for _, d := range slices.Concat(refused, made.Warnings) {
+		if err := g.CheckTexts("what the translator says of it", []string{d.Message + "\n" + d.Hint + "\n" + d.Path}); err != nil {
+			return nil, err
+		}
+	}
 	if len(refused) > 0 {
 		problems := c.problems(refused)
+		slices.SortStableFunc(problems, inOrder)
 		things := "1 problem"
 		if len(problems) > 1 {
 			things = fmt.Sprintf("%d problems", len(problems))
@@ -197,6 +222,16 @@ func Translate(ctx context.Context, t Translator, c *Config) (*Plan, error) {
 	if err := validate(schema, made.Args); err != nil {
 		return nil, bad("returned arguments that its own schema does not allow: %w", err)
 	}
+	// Whatever plugin made it.
+	if err := g.Check(made.Args, nil); err != nil {
+		return nil, err
+	}
+	if err := g.CheckTexts("the entrypoint that the translator names", []string{made.Entrypoint}); err != nil {
+		return nil, err
+	}
+	if err := g.CheckTexts("of the command line that the translator made, argument", made.Argv); err != nil {
+		return nil, err
+	}
 	return &Plan{
 		Backend: c.backend, Entrypoint: made.Entrypoint, Args: made.Args, Argv: made.Argv,
 		Warnings: c.problems(made.Warnings), ConfigDigest: c.Digest(),
@@ -215,6 +250,17 @@ func (c *Config) problems(list []world.Diagnostic) []Problem {
 		out[i] = Problem{Pos: at, Pointer: d.Path, Message: d.Message, Hint: d.Hint}
 	}
 	return out
+}
+
+// inOrder is the order of the file; what is about all of it comes last.
+func inOrder(a, b Problem) int {
+	if whole := a.Pointer == ""; whole != (b.Pointer == "") {
+		if whole {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 }
 
 func printable(s string) bool {

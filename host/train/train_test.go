@@ -75,7 +75,7 @@ func (s small) Translate(_ context.Context, config []byte) (world.Translation, [
 
 func parse(t *testing.T, text string) *Config {
 	t.Helper()
-	c, err := Parse([]byte(text), "c.yaml", "")
+	c, err := Parse([]byte(text), "c.yaml", "", NewGuard(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestParse(t *testing.T) {
 		strings.Repeat("x", 10<<20): "c.yaml",
 		strings.Repeat("[", 9999):   "c.yaml:1",
 	} {
-		c, err := Parse([]byte(text), "c.yaml", "")
+		c, err := Parse([]byte(text), "c.yaml", "", NewGuard(nil))
 		if fault.CodeOf(err) != fault.TrainConfigInvalid || fault.ExitOf(err) != fault.ExitUsage || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "nothing was sent") {
 			t.Errorf("%.40q: %+v, %v; want %s", text, c, err, want)
 		}
@@ -114,7 +114,7 @@ func TestParse(t *testing.T) {
 	}
 	// Who names another backend gets it, and the translator is told of none.
 	for named, want := range map[string]string{"slime": `{"a":1}`, "acme.dev/verl": `{"backend":"acme.dev/verl","a":1}`} {
-		c, err := Parse([]byte("backend: acme.dev/verl\na: 1"), "c.yaml", named)
+		c, err := Parse([]byte("backend: acme.dev/verl\na: 1"), "c.yaml", named, NewGuard(nil))
 		if err != nil || c.Backend() != named || string(c.JSON()) != want {
 			t.Errorf("%s: %s, %v", named, c.JSON(), err)
 		}
@@ -138,7 +138,7 @@ func TestDigest(t *testing.T) {
 }
 
 func TestTranslate(t *testing.T) {
-	p, err := Translate(t.Context(), small{}, parse(t, good))
+	p, err := Translate(t.Context(), small{}, parse(t, good), NewGuard(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestTranslate(t *testing.T) {
 	if got, want := string(p.Payload()), `{"args":`+string(p.Args)+`,"argv":["--hf","/m"],"backend":"slime","config_digest":"`+p.ConfigDigest+`"}`; got != want {
 		t.Errorf("%s", got)
 	}
-	_, err = Translate(t.Context(), small{}, parse(t, "model: {}\n"))
+	_, err = Translate(t.Context(), small{}, parse(t, "model: {}\n"), NewGuard(nil))
 	var refused *RefusedError
 	if !errors.As(err, &refused) || fault.CodeOf(err) != fault.TrainConfigInvalid || len(refused.Problems) != 2 {
 		t.Fatalf("%v", err)
@@ -163,7 +163,7 @@ func TestTranslate(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	trap := fault.New(fault.PluginTrapped, "x")
-	if _, err := Translate(t.Context(), small{err: trap}, parse(t, good)); !errors.Is(err, trap) {
+	if _, err := Translate(t.Context(), small{err: trap}, parse(t, good), NewGuard(nil)); !errors.Is(err, trap) {
 		t.Error(err)
 	}
 }
@@ -189,7 +189,7 @@ func TestTranslatorsAreNotBelieved(t *testing.T) {
 		"a schema of nothing":  {schema: `false`},
 		"a schema without end": {schema: doubling()},
 	} {
-		p, err := Translate(t.Context(), s, parse(t, good))
+		p, err := Translate(t.Context(), s, parse(t, good), NewGuard(nil))
 		if fault.CodeOf(err) != fault.PluginBadOutput || p != nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %+v, %v", what, p, err)
 		}
@@ -209,7 +209,7 @@ func doubling() string {
 // TestTrace finds the places of arguments, whatever the translator calls them.
 func TestTrace(t *testing.T) {
 	c := parse(t, good)
-	p, err := Translate(t.Context(), small{}, c)
+	p, err := Translate(t.Context(), small{}, c, NewGuard(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,5 +227,44 @@ func TestTrace(t *testing.T) {
 	cancel()
 	if got := Trace(ended, small{}, c, p, []string{"/args/global_batch_size"}); len(got) != 0 {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestNoTokenIsShown has configs and translators that would have an error show one.
+func TestNoTokenIsShown(t *testing.T) {
+	const own = "an own token of no shape"
+	g := NewGuard([]string{"HF_TOKEN=" + own})
+	for _, token := range []string{user, own} {
+		for what, text := range map[string]string{
+			"a name twice": "\"" + token + "\": 1\n\"" + token + "\": 2\n", "an alias": "x: 1\na: *" + strings.ReplaceAll(token, " ", "_") + " # " + token,
+			"a backend": "backend: \"" + token + "\"", "a backend of a name": "backend: acme.dev/" + token, "bad YAML": "a: [" + token, "a comment in bad YAML": "# " + token + "\na: [",
+		} {
+			_, err := Parse([]byte(text), "c.yaml", "", g)
+			if fault.CodeOf(err) != fault.HFTokenLeak || strings.Contains(err.Error(), token) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if _, err := Parse([]byte(good), "c.yaml", "acme.dev/"+token, g); fault.CodeOf(err) != fault.HFTokenLeak || strings.Contains(err.Error(), token) {
+			t.Errorf("%v", err)
+		}
+		c, err := Parse([]byte(good), "c.yaml", "", g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, made := range map[string]func(*world.Translation){
+			"args":       func(t *world.Translation) { t.Args = []byte(`{"global_batch_size":1,"hf_checkpoint":"` + token + `"}`) },
+			"argv":       func(t *world.Translation) { t.Argv = []string{"a", token} },
+			"entrypoint": func(t *world.Translation) { t.Entrypoint = token },
+			"a warning":  func(t *world.Translation) { t.Warnings[0].Message = token },
+			"a hint":     func(t *world.Translation) { t.Warnings[0].Hint = "x" + token },
+		} {
+			_, err := Translate(t.Context(), small{made: made}, c, g)
+			if fault.CodeOf(err) != fault.HFTokenLeak || strings.Contains(err.Error(), token) {
+				t.Errorf("%s: %v", what, err)
+			}
+			if what == "argv" && !strings.Contains(err.Error(), "argument 2 ") {
+				t.Error(err)
+			}
+		}
 	}
 }

@@ -13,6 +13,9 @@ const (
 	// runs take hours.
 	firstPoll = time.Second
 	lastPoll  = 30 * time.Second
+	// maxMalformed is how many answers in a row may be nothing that can be believed:
+	// a captive portal goes away, and a wrong address does not.
+	maxMalformed = 3
 )
 
 // Wait asks for a run until it has ended, and tells seen of every answer and lost of
@@ -21,6 +24,7 @@ const (
 // does not mend, or that of ctx, beside the last state that was seen.
 func Wait(ctx context.Context, p Platform, id string, seen func(camp.Run), lost func(err error, pause time.Duration)) (camp.Run, error) {
 	var last camp.Run
+	malformed := 0
 	for pause := firstPoll; ; {
 		run, err := p.Run(ctx, id)
 		var call *camp.CallError
@@ -31,7 +35,7 @@ func Wait(ctx context.Context, p Platform, id string, seen func(camp.Run), lost 
 			} else {
 				pause = min(pause*3/2, lastPoll)
 			}
-			last = run
+			last, malformed = run, 0
 			if seen != nil {
 				seen(run)
 			}
@@ -41,7 +45,10 @@ func Wait(ctx context.Context, p Platform, id string, seen func(camp.Run), lost 
 			pause = max(pause, run.RetryAfter)
 		case ctx.Err() != nil:
 			return last, ctx.Err()
-		case errors.As(err, &call) && (passing(call) || call.Failure == camp.FailMalformed):
+		case errors.As(err, &call) && (passing(call) || call.Failure == camp.FailMalformed && malformed < maxMalformed):
+			if malformed++; passing(call) {
+				malformed = 0
+			}
 			pause = max(min(pause*2, lastPoll), call.RetryAfter)
 			if lost != nil {
 				lost(err, pause)
