@@ -224,24 +224,19 @@ type request struct {
 	turn chan bool
 }
 
-// entry calls decide, and checks what it decided. Where it panics, or ends its
-// goroutine, it is the request that fails.
+// entry calls decide, and checks what it decided. Where that panics it is the request
+// that fails.
 func (r *request) entry(t *tail) (e Entry, err error) {
 	ended := false
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if !ended {
-				r.panic, err = recover(), errDeciding
-			}
-		}()
-		if e, err = r.decide(t.state()); err == nil {
-			err = t.check(e)
+	defer func() {
+		if !ended {
+			r.panic, err = recover(), errDeciding
 		}
-		ended = true
 	}()
-	<-done
+	if e, err = r.decide(t.state()); err == nil {
+		err = t.check(e)
+	}
+	ended = true
 	return e, err
 }
 
@@ -339,11 +334,12 @@ func (l *Ledger) commit(batch []*request) {
 			l.lines = lines
 		}
 	}()
-	for i, r := range batch {
+	one := func(i int) error {
+		r := batch[i]
 		entry, err := r.entry(t)
 		if err != nil {
 			r.err = err
-			continue
+			return nil
 		}
 		if t.empty() || t.bytes+int64(len(lines)) >= l.maxSegment {
 			if err = l.flush(t, &lines); err == nil {
@@ -351,24 +347,54 @@ func (l *Ledger) commit(batch []*request) {
 				err = l.openSegment(t)
 			}
 			if err != nil {
-				fail(err)
-				return
+				return err
 			}
 		}
 		b, line, hash := t.next(entry, l.now())
 		if len(line) > maxLine {
 			r.err = fault.New(fault.LedgerFailed, "ledger: %w: %d bytes, and it may have %d", ErrTooLong, len(line), maxLine).WithKept("nothing was recorded")
-			continue
+			return nil
 		}
 		t.push(b, hash)
 		lines = append(append(lines, line...), '\n')
 		r.block = b
+		return nil
+	}
+	for next := 0; next < len(batch); {
+		if next, err = each(batch, next, one); err != nil {
+			fail(err)
+			return
+		}
 	}
 	if err := l.flush(t, &lines); err != nil {
 		fail(err)
 		return
 	}
 	l.tail = t
+}
+
+// each calls one for the requests of a batch from one on, in a goroutine that is
+// theirs to end: what decides may do so, as a test that fails does, and then only its
+// own request fails. It returns the request to go on with.
+func each(batch []*request, from int, one func(i int) error) (next int, err error) {
+	done := make(chan struct{})
+	next = from
+	go func() {
+		ended := false
+		defer func() {
+			if !ended {
+				batch[next].err = errDeciding
+				next++
+			}
+			close(done)
+		}()
+		for ; next < len(batch) && err == nil; next++ {
+			err = one(next)
+		}
+		ended = true
+	}()
+	<-done
+	return next, err
 }
 
 // flush makes lines durable, and then the head.
