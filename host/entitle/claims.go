@@ -1,12 +1,13 @@
 package entitle
 
 import (
-	"bytes"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"carl.camp/carl/host/jsonwalk"
 )
 
 const (
@@ -24,7 +25,7 @@ func readClaims(payload []byte, issuers []string, now time.Time) (*Token, error)
 	t := new(Token)
 	var seen struct{ iss, aud, sub, iat, exp, tier bool }
 	meant := false
-	ok := members(payload, func(name string, v jsontext.Value) bool {
+	ok := jsonwalk.Members(payload, func(name string, v jsontext.Value) bool {
 		switch name {
 		case "iss":
 			seen.iss = true
@@ -49,7 +50,7 @@ func readClaims(payload []byte, issuers []string, now time.Time) (*Token, error)
 		case "jti":
 			return absent(v) || claimText(v, &t.ID)
 		case "tier_label":
-			return absent(v) || text(v, &t.TierLabel) && len(t.TierLabel) <= maxName
+			return absent(v) || jsonwalk.Text(v, &t.TierLabel) && len(t.TierLabel) <= maxName
 		case "install_id":
 			return absent(v) || claimText(v, &t.InstallID)
 		case "entitlements":
@@ -78,7 +79,7 @@ func absent(v jsontext.Value) bool { return v.Kind() == 'n' }
 
 // claimText reads a text that is not empty.
 func claimText(v jsontext.Value, into *string) bool {
-	return text(v, into) && *into != "" && len(*into) <= maxName
+	return jsonwalk.Text(v, into) && *into != "" && len(*into) <= maxName
 }
 
 // forCarl reports whether aud, a text or a list of texts (RFC 7519 §4.1.3),
@@ -86,11 +87,11 @@ func claimText(v jsontext.Value, into *string) bool {
 func forCarl(v jsontext.Value) bool {
 	var s string
 	if v.Kind() == '"' {
-		return text(v, &s) && s == audience
+		return jsonwalk.Text(v, &s) && s == audience
 	}
 	found := false
-	return elements(v, func(v jsontext.Value) bool {
-		ok := text(v, &s)
+	return jsonwalk.Elements(v, func(v jsontext.Value) bool {
+		ok := jsonwalk.Text(v, &s)
 		found = found || s == audience
 		return ok
 	}) && found
@@ -117,12 +118,12 @@ func numericDate(v jsontext.Value, into *time.Time) bool {
 }
 
 func grants(v jsontext.Value, into *[]Grant) bool {
-	return elements(v, func(v jsontext.Value) bool {
+	return jsonwalk.Elements(v, func(v jsontext.Value) bool {
 		if len(*into) == maxGrants {
 			return false
 		}
 		var g Grant
-		ok := members(v, func(name string, v jsontext.Value) bool {
+		ok := jsonwalk.Members(v, func(name string, v jsontext.Value) bool {
 			switch name {
 			case "key":
 				return claimText(v, &g.Key)
@@ -145,25 +146,10 @@ func moment(v jsontext.Value, into *time.Time) bool {
 		return numericDate(v, into)
 	}
 	var s string
-	if !text(v, &s) {
+	if !jsonwalk.Text(v, &s) {
 		return false
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	*into = t.UTC()
 	return err == nil && t.Unix() >= 0 // as seconds; and the zero time stands for no end
-}
-
-// elements calls f with each element of a JSON array, until f returns false.
-func elements(v jsontext.Value, f func(jsontext.Value) bool) bool {
-	d := jsontext.NewDecoder(bytes.NewBuffer(v))
-	if token, err := d.ReadToken(); err != nil || token.Kind() != '[' {
-		return false
-	}
-	for d.PeekKind() != ']' {
-		v, err := d.ReadValue()
-		if err != nil || !f(v) {
-			return false
-		}
-	}
-	return true
 }

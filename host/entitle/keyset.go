@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/jsonwalk"
 )
 
 const (
@@ -46,12 +47,12 @@ func ParseKeySet(data []byte) (*KeySet, error) {
 	set := new(KeySet)
 	seen, count, duplicate := map[string]bool{}, 0, false
 	found := false
-	ok := members(data, func(name string, v jsontext.Value) bool {
+	ok := jsonwalk.Members(data, func(name string, v jsontext.Value) bool {
 		if name != "keys" {
 			return true
 		}
 		found = true
-		return elements(v, func(v jsontext.Value) bool {
+		return jsonwalk.Elements(v, func(v jsontext.Value) bool {
 			if count++; count > maxKeys || v.Kind() != '{' {
 				return false
 			}
@@ -88,9 +89,9 @@ func readKey(v jsontext.Value) (k key, usable bool) {
 	var kty, crv, x, use, alg string
 	var kid, endorsement string
 	form := true // of the members that are read
-	members(v, func(name string, v jsontext.Value) bool {
+	jsonwalk.Members(v, func(name string, v jsontext.Value) bool {
 		into := map[string]*string{"kty": &kty, "crv": &crv, "x": &x, "use": &use, "alg": &alg, "kid": &kid, "endorsement": &endorsement}[name]
-		if into != nil && !text(v, into) {
+		if into != nil && !jsonwalk.Text(v, into) {
 			form = false
 		}
 		return true
@@ -147,7 +148,7 @@ func ParseOfflineRoot(s string) (ed25519.PublicKey, error) {
 		return root, nil
 	}
 	private := false // which has no business in a config
-	whole := members([]byte(s), func(name string, _ jsontext.Value) bool {
+	whole := jsonwalk.Members([]byte(s), func(name string, _ jsontext.Value) bool {
 		private = private || name == "d"
 		return true
 	})

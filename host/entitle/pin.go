@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"carl.camp/carl/host/fault"
+	"carl.camp/carl/host/jsonwalk"
 )
 
 // maxPinned bounds the pinned keys, withdrawn ones included: with one key in
@@ -179,12 +180,12 @@ func (p *Pin) endorses(k key) bool {
 		return false
 	}
 	var kid, jkt string
-	ok := members(payload, func(name string, v jsontext.Value) bool {
+	ok := jsonwalk.Members(payload, func(name string, v jsontext.Value) bool {
 		switch name {
 		case "kid":
-			return text(v, &kid)
+			return jsonwalk.Text(v, &kid)
 		case "jkt":
-			return text(v, &jkt)
+			return jsonwalk.Text(v, &jkt)
 		}
 		return true
 	})

@@ -1,15 +1,15 @@
 package entitle
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
-	"io"
 	"strings"
 	"time"
 
 	jose "github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"carl.camp/carl/host/jsonwalk"
 )
 
 const (
@@ -226,55 +226,19 @@ func base64Value(c byte) int {
 }
 
 func readHeader(data []byte) (h header, ok bool) {
-	ok = members(data, func(name string, value jsontext.Value) bool {
+	ok = jsonwalk.Members(data, func(name string, value jsontext.Value) bool {
 		switch name {
 		case "alg":
-			return text(value, &h.alg)
+			return jsonwalk.Text(value, &h.alg)
 		case "kid":
-			return text(value, &h.kid) && len(h.kid) <= maxKeyID
+			return jsonwalk.Text(value, &h.kid) && len(h.kid) <= maxKeyID
 		case "typ":
 			h.typed = true
-			return text(value, &h.typ)
+			return jsonwalk.Text(value, &h.typ)
 		case "jwk", "jku", "crit", "b64":
 			return false
 		}
 		return !strings.HasPrefix(name, "x5")
 	})
 	return h, ok
-}
-
-// members calls f with each member of one JSON object, until f returns false.
-// It reports whether data is one object and nothing else, in valid UTF-8,
-// without a name that is there twice at any depth, and f took all of it.
-func members(data []byte, f func(name string, value jsontext.Value) bool) bool {
-	d := jsontext.NewDecoder(bytes.NewBuffer(data))
-	if token, err := d.ReadToken(); err != nil || token.Kind() != '{' {
-		return false
-	}
-	for d.PeekKind() == '"' {
-		token, err := d.ReadToken()
-		if err != nil {
-			return false
-		}
-		name := token.String()
-		value, err := d.ReadValue()
-		if err != nil || !f(name, value) {
-			return false
-		}
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return false
-	}
-	_, err := d.ReadToken()
-	return err == io.EOF
-}
-
-// text reads a JSON string.
-func text(v jsontext.Value, into *string) bool {
-	if v.Kind() != '"' {
-		return false
-	}
-	s, err := jsontext.AppendUnquote(nil, v)
-	*into = string(s)
-	return err == nil
 }
