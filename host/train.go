@@ -84,7 +84,7 @@ func (h *Host) SubmitTraining(ctx context.Context, plan *train.Plan, key string,
 		Trying:   trying,
 	})
 	if submitted != nil && !submitted.Earlier {
-		h.recordRun(step.External, "slime run submitted", submitted.Run, plan)
+		h.recordRun(step.External, "training run submitted", submitted.Run, plan)
 	}
 	return submitted, err
 }
@@ -120,7 +120,7 @@ func (h *Host) recordResonant(run camp.Run) {
 		h.log.Warn("it is not known which resonants were recorded", "error", err)
 	}
 	if first {
-		h.recordRun(step.Checkpoint, "slime resonant finished", run, nil)
+		h.recordRun(step.Checkpoint, "resonant finished", run, nil)
 	}
 }
 
