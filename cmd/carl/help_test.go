@@ -200,13 +200,28 @@ func TestErrorsHaveTwoLines(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	in := install(t, "")
 	in.input("value-of-the-secret", "secret", "set", "lake-token", "--stdin")
+	config := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(config, []byte(trainConfig), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.server.SetTier("paid"); err != nil {
+		t.Fatal(err)
+	}
+	if err := in.server.SetRunTime(time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	in.must("train", config, "--managed")
+	run := in.server.Runs()[0]
 	for _, c := range []struct {
 		args []string
 		want string
 	}{
 		{[]string{"sync", "--resume", ""}, "archive\ncamp\n"},
 		{[]string{"dlq", "list", "--destination", ""}, "archive\ncamp\n"},
-		{[]string{"plugin", "inspect", ""}, "carl.camp/axon\ncarl.camp/forward/camp\ncarl.camp/forward/jsonl\n"},
+		{[]string{"plugin", "inspect", ""}, "carl.camp/axon\ncarl.camp/forward/camp\ncarl.camp/forward/jsonl\ncarl.camp/slime\n"},
+		{[]string{"train", "--backend", ""}, "carl.camp/slime\n"},
+		{[]string{"train", "--output", ""}, "json\nargv\n"},
+		{[]string{"runs", "status", ""}, run.RunID + "\tqueued\n"},
 		{[]string{"axon", "map", "--mapper", ""}, "carl.camp/axon\n"},
 		{[]string{"secret", "remove", ""}, "lake-token\n"},
 		{[]string{"consent", "grant", ""}, "telemetry\n"},
