@@ -118,7 +118,10 @@ func TestGuardLetsPass(t *testing.T) {
 			t.Errorf("%s: %v", doc, err)
 		}
 	}
-	if err := g.CheckTexts("argv", []string{"--hf-checkpoint", "/x", "--max-tokens-per-gpu", "9216", "-"}); err != nil {
+	if err := g.CheckTexts("argv", []string{"--hf-checkpoint", "/x", "--max-tokens-per-gpu", "9216", "-", "hf_token", ""}); err != nil {
+		t.Error(err)
+	}
+	if err := g.CheckLines("a: 1\nb: hf_checkpoint\n", "c.yaml"); err != nil {
 		t.Error(err)
 	}
 }
@@ -163,6 +166,39 @@ func TestGuardReadsTokens(t *testing.T) {
 			t.Errorf("%s: without it: %v", what, err)
 		}
 	}
+	// Of two places both count, and of homes the one that is named.
+	named := filepath.Dir(write("named/token", "secret number fourteen"))
+	g := NewGuard([]string{"HF_HOME=" + named, "XDG_CACHE_HOME=" + filepath.Join(dir, "xdg"), "HOME=" + filepath.Join(dir, "me")})
+	for secret, found := range map[string]bool{"secret number fourteen": true, "secret number six": false, "secret number seven": false} {
+		if err := g.Check([]byte(`{"a":"`+secret+`"}`), nil); (err != nil) != found {
+			t.Errorf("%s: %v", secret, err)
+		}
+	}
+	two := NewGuard([]string{"HF_TOKEN_PATH=" + write("two/token", "first secret line\nsecond secret line\n")})
+	for _, secret := range []string{"first secret line", "second secret line"} {
+		if err := two.Check([]byte(`{"a":"`+secret+`"}`), nil); err == nil {
+			t.Errorf("%s was not seen", secret)
+		}
+	}
+	// ~ is this user's alone, and a path of nothing names nothing.
+	if g := NewGuard([]string{"HOME=" + dir, "HF_TOKEN_PATH=~me/.cache/huggingface/token", "HF_HOME="}); g.holds("secret number seven") {
+		t.Error("another user's home was read")
+	}
+	if g := NewGuard([]string{"HOME=" + filepath.Join(dir, "two", "token"), "HF_TOKEN_PATH=~"}); !g.holds("first secret line") {
+		t.Error("~ alone was not read")
+	}
+	// A token has eight characters at least, and its file 64 KiB at most.
+	for secret, found := range map[string]bool{"8chars!!": true, "7chars!": false} {
+		if NewGuard([]string{"HF_TOKEN=" + secret}).holds("x"+secret+"x") != found {
+			t.Errorf("%q: want %v", secret, found)
+		}
+	}
+	for size, found := range map[int]bool{maxTokenFile: true, maxTokenFile + 1: false} {
+		g := NewGuard([]string{"HF_TOKEN_PATH=" + write("large/token", "large secret\n"+strings.Repeat("\n", size-13))})
+		if g.holds("large secret") != found {
+			t.Errorf("a file of %d bytes: want %v", size, found)
+		}
+	}
 	// What cannot be read is passed over: a folder, a pipe, a huge file.
 	NewGuard([]string{"HF_TOKEN_PATH=" + dir, "HF_HOME=/dev/zero"})
 	NewGuard([]string{"HF_TOKEN_PATH=/dev/zero"})
@@ -177,6 +213,26 @@ func TestGuardTexts(t *testing.T) {
 		err := g.CheckTexts("an argument", argv)
 		if fault.CodeOf(err) != fault.HFTokenLeak || strings.Contains(err.Error(), letters) {
 			t.Errorf("%q: %v", argv, err)
+		}
+	}
+}
+
+// TestGuardSaysWhere names the place, and never the token.
+func TestGuardSaysWhere(t *testing.T) {
+	g := NewGuard(nil)
+	doc := []byte(`{"a":["x",` + quoted(user) + `]}`)
+	for want, err := range map[string]error{
+		`c.yaml:3:4: "/a/1" holds`:                          g.Check(doc, func(pointer string) string { return "c.yaml:3:4" }),
+		`of what the translator made of it, "/a/1" holds`:   g.Check(doc, nil),
+		`the backend holds`:                                 g.CheckTexts("the backend", []string{user}),
+		`argument 2 holds`:                                  g.CheckTexts("argument", []string{"x", user}),
+		`c.yaml:2: this line holds`:                         g.CheckLines("a: 1\nb: "+user+"\n", "c.yaml"),
+		`of what the translator made of it, "" holds`:       g.Check([]byte(`{"a":}`+user), nil),
+		`of what the translator made of it, "/b" holds`:     g.Check([]byte(`{"a":{"a":[1,{}]},"b":`+quoted(user)+`}`), nil),
+		`of what the translator made of it, "/a/0/b" holds`: g.Check([]byte(`{"a":[{"b":`+quoted(user)+`}]}`), nil),
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), letters) {
+			t.Errorf("%v, want %s", err, want)
 		}
 	}
 }
