@@ -67,8 +67,7 @@ type Segment struct {
 	// Size is the number of blocks before this one, Tree their compact range.
 	Size uint64
 	Tree []Hash
-	// Previous is the file before this one; nil for the first, and where it was
-	// pruned when this one was opened.
+	// Previous is the file before this one; nil for the first.
 	Previous *Previous
 	// PrunedBefore is the first block that was kept when this file was opened.
 	PrunedBefore uint64

@@ -66,7 +66,7 @@ func (l *Ledger) Export(ctx context.Context, dir string, progress func(done, tot
 	if err := l.verify(ctx, w, nil); err != nil {
 		return nil, err
 	}
-	receipts, err := l.attestations(w.tail.ledgerID)
+	receipts, err := l.attestations(w.tail.ledgerID, w.tail.edge.size)
 	if err != nil {
 		return nil, err
 	}

@@ -121,7 +121,11 @@ func (l *Ledger) readHead(k *keys) (*head, error) {
 
 // writeHead replaces the head by one of all blocks. Its folder is not flushed: after
 // a power cut an older head is legal, since blocks beyond it are accepted.
-func (l *Ledger) writeHead(t *tail, key ed25519.PrivateKey) error {
+func (l *Ledger) writeHead(t *tail, k *keys) error {
+	key := k.private
+	if t.signer != k.id && k.next != nil {
+		key = k.next // see mayHead
+	}
 	if err := l.replace(l.paths.head(), formatHead(t.ledgerID, &t.edge, key), true); err != nil {
 		return err
 	}

@@ -176,17 +176,18 @@ func (l *Ledger) RotateKey(ctx context.Context) (*Block, error) {
 	if len(t.keys.file.Previous) >= maxKeysEver {
 		return nil, fault.New(fault.LedgerFailed, "ledger: it has had %d keys, and can have no more", maxKeysEver+1).WithKept("the key stays")
 	}
+	// Also one that is there already, whose flush may have failed.
+	file := t.keys.file
 	if t.keys.next == nil {
-		file := t.keys.file
 		seed := make([]byte, ed25519.SeedSize)
 		rand.Read(seed) // never fails: see crypto/rand
 		file.NextSeed = base64.RawURLEncoding.EncodeToString(seed)
-		if err := l.writeKeys(&file); err != nil {
-			return nil, err
-		}
-		if t.keys, err = l.loadKeys(); err != nil {
-			return nil, err
-		}
+	}
+	if err := l.writeKeys(&file); err != nil {
+		return nil, err
+	}
+	if t.keys, err = l.loadKeys(); err != nil {
+		return nil, err
 	}
 	rotation := &KeyRotation{NewKey: t.keys.next.Public().(ed25519.PublicKey)}
 	now := l.now()

@@ -62,8 +62,13 @@
 //	<base>.<first>-<last>.jsonl   closed files, at most three
 //	<base>.head                   the checkpoint: a C2SP signed note with origin
 //	                              carl.camp/ledger/<ledger_id>, size and Merkle root
-//	<base>.edge                   the compact range of the checkpoint's tree, a cache
-//	<base>.lock                   held by who appends; holds a byte meanwhile
+//	<base>.edge                   the compact range of all blocks but the last, a cache
+//	<base>.lock                   held by who reads or appends; holds a byte meanwhile
+//	<base>.recovering             a recovery whose block is still to be written
+//	<base>.torn-<time>.jsonl      what lay behind the last block
+//	<base>.damaged-<time>/        what a recovery moved aside
+//	ledger_pending.jsonl          blocks that some remote is to have and no file holds
+//	ledger_receipts.jsonl         what remotes attested
 //	keys/ledger.key               the seed of the key that signs, and the public
 //	                              keys before it
 //
@@ -77,7 +82,7 @@
 // Under the lock: write the lines of all who wait with one call, flush, replace
 // the checkpoint by a flushed temporary file, and only then answer. A reader finds
 // the last block that the checkpoint covers from the end of the file, by the edge,
-// which is believed if it folds to the checkpoint's root. Blocks beyond the
+// which is believed if with that block it folds to the checkpoint's root. Blocks beyond the
 // checkpoint are accepted, if they follow; what lies behind them is the torn end of
 // a write that nobody was told of, and is set aside. Anything wrong within the
 // checkpoint is carl.ledger.tampered.
@@ -109,8 +114,8 @@ const (
 	maxKept = 1 << 20
 	// maxCommit is how many blocks one write and one flush carry.
 	maxCommit = 256
-	// lockPatience is how long another process may hold the lock: it flushes a
-	// few files, or reads a file of 10 MB.
+	// lockPatience is how long another process may hold the lock: it flushes a few
+	// files, or verifies all of them.
 	lockPatience = 30 * time.Second
 )
 
@@ -163,8 +168,6 @@ type Ledger struct {
 	mu      sync.Mutex
 	waiting []*request // guarded by mu
 	leading bool       // guarded by mu; somebody is committing
-
-	receiptsMu sync.Mutex // held while receipts are appended
 
 	writing sync.Mutex // held with the lock file by who writes
 	// tail is what the last commit of this process left; guarded by writing.
@@ -220,6 +223,8 @@ type request struct {
 	block  *Block
 	err    error
 	panic  any // what decide panicked with, for the goroutine that asked
+	// deciding says that decide was called, and did not come to its end.
+	deciding bool
 	// turn says once what the wait was for: to commit, or the answer.
 	turn chan bool
 }
@@ -227,16 +232,16 @@ type request struct {
 // entry calls decide, and checks what it decided. Where that panics it is the request
 // that fails.
 func (r *request) entry(t *tail) (e Entry, err error) {
-	ended := false
+	r.deciding = true
 	defer func() {
-		if !ended {
-			r.panic, err = recover(), errDeciding
+		if p := recover(); p != nil {
+			r.panic, err, r.deciding = p, errDeciding, false
 		}
 	}()
 	if e, err = r.decide(t.state()); err == nil {
 		err = t.check(e)
 	}
-	ended = true
+	r.deciding = false
 	return e, err
 }
 
@@ -317,17 +322,7 @@ func (l *Ledger) commit(batch []*request) {
 	// Whatever happens from here on, what this process believes of the files is
 	// worth nothing until the commit is done.
 	l.tail = nil
-	defer func() {
-		if l.tail != t {
-			t.close()
-		}
-	}()
-	if t.owed != nil {
-		if _, err := l.recordRecovery(t); err != nil {
-			fail(err)
-			return
-		}
-	}
+	defer t.close()
 	lines := l.lines[:0]
 	defer func() {
 		if cap(lines) <= maxKept {
@@ -382,9 +377,13 @@ func each(batch []*request, from int, one func(i int) error) (next int, err erro
 	go func() {
 		ended := false
 		defer func() {
-			if !ended {
+			switch {
+			case ended:
+			case batch[next].deciding:
 				batch[next].err = errDeciding
 				next++
+			default: // what the commit itself calls: the clock, say
+				err = errDeciding
 			}
 			close(done)
 		}()
@@ -419,7 +418,7 @@ func (l *Ledger) flush(t *tail, lines *[]byte) error {
 	}
 	t.bytes += int64(len(*lines))
 	*lines = (*lines)[:0]
-	if err := l.writeHead(t, t.keys.private); err != nil {
+	if err := l.writeHead(t, t.keys); err != nil {
 		return unsure(failed("write", l.paths.head(), err))
 	}
 	t.headSize = t.edge.size
@@ -452,8 +451,6 @@ func (t *tail) check(e Entry) error {
 		}
 	case *Note:
 		texts = []string{e.Code, e.Detail}
-	case *Recovery:
-		texts = []string{e.Reason}
 	default:
 		return refuse("such a block is not appended by request")
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
+	"slices"
 	"time"
 
 	"carl.camp/carl/host/fault"
@@ -35,6 +37,7 @@ type Reader struct {
 	lines    []byte // of the file that is being read, from next on
 	scan     scan
 
+	first       uint64 // the first block that a file has
 	pending     []byte
 	pendingPath string
 }
@@ -53,6 +56,10 @@ func (l *Ledger) Read(from uint64) (r *Reader, skipped uint64, err error) {
 	}
 	r = &Reader{ledgerID: v.head.ledgerID, size: v.head.size, next: from, files: v.files, scan: scan{keys: v.keys}, pendingPath: l.paths.Pending}
 	if r.pending, err = l.readPending(); err != nil {
+		v.close()
+		return nil, 0, err
+	}
+	if r.first, err = v.firstKept(); err != nil {
 		v.close()
 		return nil, 0, err
 	}
@@ -82,7 +89,8 @@ func (r *Reader) seek() (uint64, error) {
 	if r.next >= r.size {
 		return r.next, nil
 	}
-	if lines := waiting(r.pending, r.next, nil); lines != nil {
+	// What waits and is kept as well is taken from where it is kept.
+	if lines := waiting(r.pending, r.next, nil); lines != nil && r.next < r.first {
 		// Its number says what is skipped: it is believed if it was signed, and if what
 		// is skipped does not stand behind it.
 		b, unsigned, ok := parse(firstLine(lines))
@@ -216,10 +224,16 @@ func (r *Reader) line() (line Line, rest []byte, err error) {
 // them, in bytes: two files of the ledger, and what their last commits were over.
 const maxPending = 24 << 20
 
+// maxPendingFile bounds what is read of it: what is longer was not written here.
+const maxPendingFile = 2 * maxPending
+
 func (l *Ledger) readPending() ([]byte, error) {
-	data, err := private.ReadFileOn(l.fs, l.paths.Pending, 2*maxPending)
-	if notThere(err) {
+	data, err := private.ReadFileOn(l.fs, l.paths.Pending, maxPendingFile)
+	switch {
+	case notThere(err):
 		return nil, nil
+	case errors.Is(err, private.ErrTooLarge):
+		return nil, tampered("%s: %w", l.paths.Pending, errTooLong)
 	}
 	return data, err
 }
@@ -238,25 +252,39 @@ func (l *Ledger) savePending(t *tail, a archive, from uint64) (*Dropped, error) 
 	if err != nil {
 		return nil, err
 	}
-	again := false
 	if len(pending) > 0 {
 		last, unsigned, ok := parse(lastLine(pending))
 		if !ok || last.LedgerID != t.ledgerID || !(&scan{keys: t.keys}).signed(last, unsigned) {
-			// Another ledger's, or damaged: nobody will get it from here on.
+			// Another ledger's, or damaged: what is this one's and right goes on waiting.
+			right := t.ownLines(pending)
 			if err := l.putAside(l.paths.Pending, "pending"); err != nil {
 				return nil, err
 			}
-			pending = nil
-		} else {
-			// What an attempt that was cut off has copied; its folder's flush may have failed.
-			from, again = max(from, last.Seq+1), last.Seq >= a.first
+			if pending = right; len(right) > 0 {
+				if err := private.WriteFileOn(l.fs, l.paths.Pending, right); err != nil {
+					return nil, err
+				}
+			}
 		}
 	}
+	// What an attempt that was cut off has copied of it is copied again.
+	behind := firstFrom(pending, a.last+1)
+	pending = pending[:len(pending)-len(firstFrom(pending, a.first))]
 	lines := firstFrom(data, from)
-	room := lines[:min(len(lines), max(0, l.maxPending-len(pending)))]
+	next := max(from, a.first)
+	for line := range bytes.Lines(lines) {
+		if n, ok := seqOf(line); !ok || n != next {
+			break
+		}
+		next++
+	}
+	if next != a.last+1 {
+		return nil, tampered("block %d of %s is missing", next, a.path)
+	}
+	room := lines[:min(len(lines), max(0, l.maxPending-len(pending)-len(behind)))]
 	fit := lines[:bytes.LastIndexByte(room, '\n')+1]
-	if len(fit) > 0 || again {
-		if err := private.WriteFileOn(l.fs, l.paths.Pending, append(pending, fit...)); err != nil {
+	if len(fit) > 0 {
+		if err := private.WriteFileOn(l.fs, l.paths.Pending, slices.Concat(pending, fit, behind)); err != nil {
 			return nil, err
 		}
 	}
@@ -269,6 +297,19 @@ func (l *Ledger) savePending(t *tail, a archive, from uint64) (*Dropped, error) 
 		return nil, tampered("the last block of %s is not one", a.path)
 	}
 	return &Dropped{From: first, To: a.last, Hash: hashBlock(unsigned, b.Sig[:])}, nil
+}
+
+// ownLines are those of the lines of a pending file that are blocks of this ledger,
+// in order.
+func (t *tail) ownLines(data []byte) (own []byte) {
+	s, from := scan{keys: t.keys}, uint64(0)
+	for line := range bytes.Lines(data) {
+		b, unsigned, ok := parse(bytes.TrimSuffix(line, []byte("\n")))
+		if ok && b.LedgerID == t.ledgerID && b.Seq >= from && line[len(line)-1] == '\n' && s.signed(b, unsigned) {
+			own, from = append(own, line...), b.Seq+1
+		}
+	}
+	return own
 }
 
 func firstLine(data []byte) []byte {

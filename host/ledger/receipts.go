@@ -36,17 +36,35 @@ type Receipt struct {
 
 // SaveReceipts keeps receipts, a line each, on disk when it returns. One that does
 // not attest the block that it came for is not kept: it would bear witness against
-// a ledger that is whole. refused counts them. Of the processes that share a ledger
-// one at a time may call it.
+// a ledger that is whole. refused counts them.
 func (l *Ledger) SaveReceipts(receipts []Receipt) (refused int, err error) {
 	verifier, err := l.receiptVerifier()
+	if err != nil {
+		return 0, err
+	}
+	if len(receipts) == 0 {
+		return 0, nil
+	}
+	lock, err := l.takeLock()
+	if err != nil {
+		return 0, err
+	}
+	defer lock.Unlock()
+	held, err := l.holds()
 	if err != nil {
 		return 0, err
 	}
 	var lines []byte
 	for _, r := range receipts {
 		a, ok := parseReceipt(r.Note, verifier)
-		if !ok || a.ledgerID != r.LedgerID || a.seq != r.Seq || a.hash != r.Hash {
+		ok = ok && a.ledgerID == r.LedgerID && a.seq == r.Seq && a.hash == r.Hash
+		if ok {
+			// Since it was sent, a recovery may have put another block in its place.
+			if ok, err = held(a); err != nil {
+				return refused, err
+			}
+		}
+		if !ok {
 			refused++
 			continue
 		}
@@ -62,9 +80,48 @@ func (l *Ledger) SaveReceipts(receipts []Receipt) (refused int, err error) {
 	return refused, l.appendReceipts(lines)
 }
 
+// holds reports of receipts whether the ledger has the blocks that they are for, as
+// far as it keeps them; under the lock.
+func (l *Ledger) holds() (func(attested) (bool, error), error) {
+	v, err := l.openFiles()
+	if err != nil {
+		return nil, err
+	}
+	v.close()
+	files := map[string][]byte{}
+	return func(a attested) (bool, error) {
+		if v.head == nil || a.ledgerID != v.head.ledgerID {
+			return false, nil
+		}
+		path := l.paths.active()
+		for _, f := range v.files {
+			if f.name != nil && a.seq <= f.name.last {
+				path = f.path
+				break
+			}
+		}
+		data, read := files[path]
+		if !read {
+			var err error
+			if data, err = private.ReadFileOn(l.fs, path, 4*maxSegment); err != nil {
+				return false, err
+			}
+			files[path] = data
+		}
+		if first, ok := seqOf(firstLine(data)); ok && a.seq < first {
+			return true, nil // it waited, and no file has it any more
+		}
+		at, ok := lineOf(data, a.seq)
+		if !ok {
+			return false, nil
+		}
+		hash, ok := leaf(firstLine(data[at:]))
+		return ok && hash == a.hash, nil
+	}, nil
+}
+
+// appendReceipts appends lines, under the lock.
 func (l *Ledger) appendReceipts(lines []byte) error {
-	l.receiptsMu.Lock()
-	defer l.receiptsMu.Unlock()
 	f, err := l.fs.OpenFile(l.paths.Receipts, os.O_RDWR, 0)
 	if notThere(err) {
 		return private.WriteFileOn(l.fs, l.paths.Receipts, lines)
@@ -178,9 +235,10 @@ func (l *Ledger) Attested() (next uint64, err error) {
 // recentReceipts is how much of the end of the receipts an append looks at.
 const recentReceipts = 64 << 10
 
-// lastAttested is one more than the last block of a ledger that the receipts at the
-// end of their file attest: those that came last.
-func (l *Ledger) lastAttested(ledgerID string) (next uint64, err error) {
+// lastAttested is one more than the last block of a ledger, from a number on, that the
+// receipts at the end of their file attest: those that came last. Only what says so
+// is verified.
+func (l *Ledger) lastAttested(ledgerID string, from uint64) (next uint64, err error) {
 	f, err := l.fs.OpenFile(l.paths.Receipts, os.O_RDONLY, 0)
 	if notThere(err) {
 		return 0, nil
@@ -193,34 +251,34 @@ func (l *Ledger) lastAttested(ledgerID string) (next uint64, err error) {
 	if err != nil {
 		return 0, failed("read", l.paths.Receipts, err)
 	}
-	from := max(0, info.Size()-recentReceipts)
-	data := make([]byte, info.Size()-from)
-	if _, err := f.ReadAt(data, from); err != nil && err != io.EOF {
+	at := max(0, info.Size()-recentReceipts)
+	data := make([]byte, info.Size()-at)
+	if _, err := f.ReadAt(data, at); err != nil && err != io.EOF {
 		return 0, failed("read", l.paths.Receipts, err)
 	}
-	if from > 0 {
+	if at > 0 {
 		data = data[bytes.IndexByte(data, '\n')+1:]
 	}
 	verifier, err := l.receiptVerifier()
 	if err != nil {
 		return 0, err
 	}
-	eachReceipt(data, verifier, func(_ []byte, a attested) {
-		if a.ledgerID == ledgerID {
-			next = max(next, a.seq+1)
+	eachReceipt(data, nil, func(line []byte, a attested) {
+		if a.ledgerID == ledgerID && a.seq >= max(next, from) {
+			eachReceipt(line, verifier, func(_ []byte, a attested) { next = max(next, a.seq+1) })
 		}
 	})
 	return next, nil
 }
 
-// attestations are the lines of the receipts that verify under a key, which must
-// be known for that.
-func (l *Ledger) attestations(ledgerID string) (lines []byte, err error) {
+// attestations are the lines of the receipts for the first size blocks that verify
+// under a key, which must be known for that.
+func (l *Ledger) attestations(ledgerID string, size uint64) (lines []byte, err error) {
 	if l.receiptKey == "" {
 		return nil, nil
 	}
 	err = l.eachReceipt(func(line []byte, a attested) {
-		if a.ledgerID == ledgerID {
+		if a.ledgerID == ledgerID && a.seq < size {
 			lines = append(lines, line...)
 		}
 	})

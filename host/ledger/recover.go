@@ -46,7 +46,7 @@ func (l *Ledger) Recover(ctx context.Context) (*Recovered, error) {
 		return nil, err
 	}
 	defer lock.Unlock()
-	l.tail = nil
+	l.tail = nil // whose file is closed
 	r, err := l.setAside(ctx)
 	if fault.CodeOf(err) == fault.LedgerNotFound {
 		// A recovery that ended before it was recorded.
@@ -60,7 +60,7 @@ func (l *Ledger) Recover(ctx context.Context) (*Recovered, error) {
 	t, err := l.load()
 	if err == nil {
 		defer t.close()
-		r.Block, err = l.recordRecovery(t)
+		r.Block = t.recovered
 	}
 	if err != nil {
 		return nil, fault.New(fault.LedgerFailed, "ledger: the recovery could not be recorded: %w", err).
@@ -70,7 +70,7 @@ func (l *Ledger) Recover(ctx context.Context) (*Recovered, error) {
 }
 
 // owed is what a recovery writes, durably, before it moves anything: from then on
-// the ledger does not go on without a block that says so.
+// whoever appends first appends a block that says so.
 type owed struct {
 	V      int    `json:"v"`
 	Reason string `json:"reason"`
@@ -215,7 +215,7 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.pendingWrong && wrong != v.headErr {
+	if w.pendingWrong {
 		return r, l.movePending(w.pending, r.Aside)
 	}
 	return r, l.moveAside(v, w, r.Aside)
@@ -227,7 +227,10 @@ func (l *Ledger) movePending(right []byte, aside string) error {
 	if err := private.MkdirAllOn(l.fs, aside); err != nil {
 		return err
 	}
-	data, err := l.readPending()
+	data, err := private.ReadFileOn(l.fs, l.paths.Pending, maxPendingFile)
+	if errors.Is(err, private.ErrTooLarge) {
+		return l.moveAll([]string{l.paths.Pending}, aside)
+	}
 	if err == nil {
 		err = private.WriteFileOn(l.fs, filepath.Join(aside, filepath.Base(l.paths.Pending)), data)
 	}
@@ -309,9 +312,13 @@ func (l *Ledger) moveAside(v *view, w *walk, aside string) error {
 		first = slices.DeleteFunc(first, func(path string) bool { return path == last[0] })
 	}
 	if !whole {
-		// Nothing that waits for a remote is another ledger's; else it comes from
-		// before what is whole.
+		// Nothing that waits for a remote is another ledger's.
 		last = append(last, l.paths.Pending)
+	} else if behind := firstFrom(w.waiting, w.tail.edge.size); len(behind) > 0 {
+		// What a prune that was cut off has copied of blocks that are not whole now.
+		if err := l.movePending(w.waiting[:len(w.waiting)-len(behind)], aside); err != nil {
+			return err
+		}
 	}
 	err := l.moveAll(first, aside)
 	if err == nil {
@@ -335,7 +342,7 @@ func (l *Ledger) moveAside(v *view, w *walk, aside string) error {
 		return err
 	}
 	if whole {
-		if err := l.writeHead(&w.tail, v.keys.private); err != nil {
+		if err := l.writeHead(&w.tail, v.keys); err != nil {
 			return failed("write", l.paths.head(), err)
 		}
 	}

@@ -37,6 +37,8 @@ type tail struct {
 	opener   uint64       // the first block of the open file
 	pruned   uint64       // the first block that was kept when that was written
 	owed     *owed        // a recovery that is still to be recorded
+
+	recovered *Block // what recorded the recovery that was owed
 }
 
 func (t *tail) empty() bool { return t.file == nil }
@@ -136,7 +138,8 @@ func (b *Block) successor() string {
 	return b.KeyID
 }
 
-// load reads the tail, or takes what this process left if nobody came since.
+// load reads the tail, or takes what this process left if nobody came since. A
+// recovery that is owed is recorded first.
 func (l *Ledger) load() (*tail, error) {
 	unfinished, err := l.unfinished()
 	if err != nil {
@@ -144,32 +147,39 @@ func (l *Ledger) load() (*tail, error) {
 	}
 	if t := l.tail; t != nil {
 		l.tail = nil
-		t.close()
-		if !unfinished && l.unchanged(t) {
+		if _, err := l.fs.Lstat(l.paths.owed()); notThere(err) && !unfinished && l.unchanged(t) {
 			return t, nil
 		}
 		t.close()
 	}
-	k, err := l.loadKeys()
+	t, err := l.read(unfinished)
 	if err != nil {
 		return nil, err
 	}
-	owed, err := l.owed()
+	if t.owed, err = l.owed(); err == nil && t.owed != nil {
+		t.recovered, err = l.recordRecovery(t)
+	}
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
+}
+
+// read reads the tail.
+func (l *Ledger) read(unfinished bool) (*tail, error) {
+	k, err := l.loadKeys()
 	if err != nil {
 		return nil, err
 	}
 	f, err := l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0)
 	if notThere(err) {
-		t, err := l.begin(k)
-		if err == nil {
-			t.owed = owed
-		}
-		return t, err
+		return l.begin(k)
 	}
 	if err != nil {
 		return nil, failed("open", l.paths.active(), err)
 	}
-	t := &tail{keys: k, file: f, owed: owed}
+	t := &tail{keys: k, file: f}
 	if k == nil {
 		err = fault.New(fault.LedgerKeyInvalid, "ledger: %s is missing, and %s has blocks that it signed", l.paths.Key, l.paths.active()).
 			WithKept("nothing was recorded").WithHint("restore %s from a copy; without it no block can follow", l.paths.Key)
@@ -277,7 +287,7 @@ func (l *Ledger) remade(t *tail) (err error) {
 	if t.file, err = l.fs.OpenFile(l.paths.active(), os.O_RDWR, 0); err != nil {
 		return failed("open", l.paths.active(), err)
 	}
-	if err := l.writeHead(t, t.keys.private); err != nil {
+	if err := l.writeHead(t, t.keys); err != nil {
 		return failed("write", l.paths.head(), err)
 	}
 	t.headSize = t.edge.size
@@ -330,13 +340,11 @@ func (l *Ledger) readTail(t *tail) error {
 		return err
 	}
 	good := r.beyond(t, data)
-	if good < len(data) {
-		if err := l.cut(t, data[good:], from+int64(good)); err != nil {
-			return err
-		}
-	}
 	t.bytes = from + int64(good)
-	return l.notRolledBack(t)
+	if err := l.notRolledBack(t); err != nil || good == len(data) {
+		return err
+	}
+	return l.cut(t, data[good:], t.bytes)
 }
 
 // notRolledBack refuses to go on behind a block where later ones are known: by a
@@ -351,7 +359,7 @@ func (l *Ledger) notRolledBack(t *tail) error {
 			return tampered("it ends with block %d, and %s is there: it was rolled back", t.edge.size-1, a.path)
 		}
 	}
-	next, err := l.lastAttested(t.ledgerID)
+	next, err := l.lastAttested(t.ledgerID, t.edge.size)
 	if err == nil && next > t.edge.size {
 		err = tampered("it ends with block %d, and a remote attested block %d: it was rolled back", t.edge.size-1, next-1)
 	}
@@ -375,9 +383,6 @@ func (l *Ledger) firstHead(t *tail, r *scan, size int64) error {
 // tailChunk is what is read from the end of the open file at first; it holds
 // some hundred blocks.
 const tailChunk = 256 << 10
-
-// maxChunk is where looking from the end ends: no file is longer.
-const maxChunk = 64 << 20
 
 // lastBlocks sets the tail behind the last block that the head covers, and returns
 // what lies behind it: by the cached edge from the end of the file alone, and
@@ -415,7 +420,7 @@ func (l *Ledger) lastBlocks(t *tail, r *scan, h *head, size int64) (from int64, 
 					break
 				}
 			}
-			if from == 0 || chunk >= maxChunk {
+			if from == 0 {
 				break
 			}
 		}

@@ -38,6 +38,23 @@ func (v *view) bytes() (n int64) {
 	return n
 }
 
+// firstKept is the first block that a file has; there is a file.
+func (v *view) firstKept() (uint64, error) {
+	f := v.files[0]
+	if f.name != nil {
+		return f.name.first, nil
+	}
+	start := make([]byte, min(f.size, maxLine+1))
+	if _, err := f.file.ReadAt(start, 0); err != nil && err != io.EOF {
+		return 0, failed("read", f.path, err)
+	}
+	opener, err := (&scan{keys: v.keys, path: f.path}).opener(start)
+	if err != nil {
+		return 0, err
+	}
+	return opener.Seq, nil
+}
+
 // view opens all files while nobody appends. It is empty where there is no
 // ledger.
 func (l *Ledger) view() (*view, error) {
@@ -119,7 +136,7 @@ func (l *Ledger) openFiles() (v *view, err error) {
 			return nil, fault.New(fault.LedgerKeyInvalid, "ledger: %s is missing, and with it the keys that the blocks are verified with", l.paths.Key).
 				WithHint("restore %s from a copy", l.paths.Key)
 		}
-		if _, err := l.fs.Lstat(l.paths.head()); !notThere(err) {
+		if _, err := l.fs.Lstat(l.paths.head()); err == nil {
 			v.headErr = tampered("%s is there, and no block is", l.paths.head())
 		}
 		return v, nil
