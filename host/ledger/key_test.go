@@ -6,7 +6,9 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 
 	"carl.camp/carl/host/fault"
 	"carl.camp/carl/host/private"
+	"carl.camp/carl/host/private/crashfs"
 )
 
 // keyFileOf is a key file.
@@ -222,5 +225,142 @@ func TestExportHasAllKeys(t *testing.T) {
 	}
 	if now, err := os.ReadFile(filepath.Join(again, "keys.txt")); err != nil || !bytes.Equal(now, list) {
 		t.Errorf("%q became %q, %v", list, now, err)
+	}
+}
+
+// inTheMiddle is the key file of a rotation whose block is there.
+func inTheMiddle(t testing.TB, old, next ed25519.PrivateKey) string {
+	t.Helper()
+	data, err := private.FormatJSON(&keyFile{
+		V: 1, Seed: base64.RawURLEncoding.EncodeToString(old.Seed()), NextSeed: base64.RawURLEncoding.EncodeToString(next.Seed()), MadeAt: noon,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// TestTheKeyOfACheckpoint has the key file be the one from the middle of a rotation, as
+// the power brings it back, where the rotation is the last block, or far behind it. What
+// is done then signs the checkpoint with the key of the last block: also an append that
+// is refused, and a recovery.
+func TestTheKeyOfACheckpoint(t *testing.T) {
+	next := keyFrom("next")
+	public := next.Public().(ed25519.PublicKey)
+	rotation, n := &KeyRotation{NewKey: public}, &Note{"n", "d"}
+	for what, files := range map[string][][]Entry{
+		"the last block":                    {{n, rotation}},
+		"one block before":                  {{rotation, n}},
+		"in a closed file":                  {{n, rotation}, {}},
+		"in a closed file, one block ahead": {{n, rotation}, {n}},
+		"far back":                          {{rotation}, {n}, {n, n}},
+	} {
+		f := ordinary()
+		f.files, f.other = files, map[string]ed25519.PrivateKey{string(public): next}
+		m := f.make(t)
+		im := m.image.with(keyName, inTheMiddle(t, f.key, next))
+		size := uint64(len(m.blocks))
+		for deed, do := range map[string]func(l *Ledger) error{
+			"a refused append": func(l *Ledger) error {
+				no := errors.New("no")
+				if _, err := l.Append(func(State) (Entry, error) { return nil, no }); err != no {
+					return err
+				}
+				return nil
+			},
+			"an append":          func(l *Ledger) error { _, err := appendNote(l, "d"); return err },
+			"a new file":         func(l *Ledger) error { l.maxSegment = 1; _, err := appendNote(l, "d"); return err },
+			"another rotation":   func(l *Ledger) error { _, err := l.RotateKey(t.Context()); return err },
+			"a recovery, or not": func(l *Ledger) error { _, err := l.Recover(t.Context()); return err },
+		} {
+			for state, im := range map[string]image{"": im, ", a commit was cut off": im.with(lockName, "c"), ", no checkpoint": im.without(headName)} {
+				what, recovers := what+": "+deed+state, deed == "a recovery, or not"
+				if lost := state == ", no checkpoint"; lost && !recovers {
+					continue
+				}
+				fsys := moving{im.disk(t)}
+				err := do(ledgerOn(fsys, 0))
+				if whole := state != ", no checkpoint"; recovers && whole {
+					if fault.CodeOf(err) != fault.LedgerNotFound {
+						t.Errorf("%s: %v", what, err)
+					}
+				} else if err != nil {
+					t.Errorf("%s: %v", what, err)
+				}
+				r, err := ledgerOn(fsys, 0).Verify(t.Context(), nil)
+				if err != nil || r.Size < size || r.Head != r.Size {
+					t.Errorf("%s: then %+v, %v", what, r, err)
+					continue
+				}
+				if b, err := appendNote(ledgerOn(fsys, 0), "d"); err != nil || b.Seq != r.Size {
+					t.Errorf("%s: the next block is %+v, %v", what, b, err)
+				}
+				verify(t, ledgerOn(fsys, 0))
+			}
+		}
+	}
+}
+
+// TestRotateKeyTwice has a rotation fail, and another follow, in which the power goes: the
+// key of each block that may be on disk is on disk before it, also where the first one
+// left its key in a file whose flush failed.
+func TestRotateKeyTwice(t *testing.T) {
+	t.Parallel()
+	struck, ends := 0, [2]int{}
+	fails := map[string]func(crashfs.Call) *crashfs.Fault{"kill": strikes["kill"].fault, "EIO": strikes["EIO"].fault}
+	for kind, fail := range fails {
+		ops := ""
+		if kind == "EIO" {
+			ops = writing
+		}
+		for first, more := 1, true; more; first++ {
+			more = false
+			for second := 1 + first%3; ; second += 3 {
+				if left(second / 3) {
+					if second > 60 {
+						break
+					}
+					more = more || first < 40
+					continue
+				}
+				rnd := rand.New(rand.NewPCG(uint64(first), uint64(second)))
+				disk := crashfs.New(rnd.IntN)
+				setup := disk.Process(nil)
+				if err := private.MkdirAllOn(setup, modelHome); err != nil {
+					t.Fatal(err)
+				}
+				r := record{}
+				appendOne(t, ledgerOn(setup, 0), r)
+				a := &armed{strike: strike{ops, 1, fail}, n: first}
+				process := disk.Process(a.fault)
+				b, err := ledgerOn(process, 0).RotateKey(t.Context())
+				r.takes(t, b, err)
+				process.Kill()
+				if a.hit == nil {
+					break
+				}
+				more = true
+				cut := &armed{strike: strike{writing, 1, strikes["power"].fault}, n: second}
+				b, err = ledgerOn(disk.Process(cut.fault), 0).RotateKey(t.Context())
+				r.takes(t, b, err)
+				if cut.hit == nil {
+					break
+				}
+				struck++
+				disk.PowerCut()
+				when := fmt.Sprintf("%s at call %d (%v), power at call %d (%v)", kind, first, a.hit, second, cut.hit)
+				l := ledgerOn(disk.Process(nil), 0)
+				r.holds(t, l, when)
+				if b, err = appendNote(l, "d"); err != nil {
+					t.Fatalf("%s: the next append: %v", when, err)
+				}
+				ends[min(1, len(mustKeys(t, l).file.Previous))]++
+				r.takes(t, b, err)
+				r.holds(t, l, when)
+			}
+		}
+	}
+	if !underRace() && (struck < 200 || ends[0] == 0 || ends[1] == 0) {
+		t.Errorf("%d pairs of calls were struck; the keys were changed in %v", struck, ends)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"carl.camp/carl/host/fault"
@@ -443,3 +444,178 @@ func TestRecoverWhatWaits(t *testing.T) {
 		g.rest(t, "nothing that waits is right", r, after, l)
 	}
 }
+
+// TestWhatGoesIsWhole has a closed file that is to go lack blocks that a remote is to have:
+// it does not go without a word, nothing follows it, and a recovery mends it.
+func TestWhatGoesIsWhole(t *testing.T) {
+	f := short(4)
+	f.files[0] = []Entry{&Note{"n", "1"}, &Note{"n", "2"}}
+	g := newGenuine(t, f)
+	lines := g.lines[0]
+	for what, now := range map[string]string{
+		"empty":              "",
+		"one line":           lines[0],
+		"without the last":   lines[0] + lines[1],
+		"without the first":  lines[1] + lines[2],
+		"without the second": lines[0] + lines[2],
+		"a torn end":         lines[0] + lines[1] + lines[2][:20],
+		"a line twice":       lines[0] + lines[1] + lines[1] + lines[2],
+		"a line that is not": lines[0] + "x\n" + lines[2],
+	} {
+		for next := range uint64(3) {
+			if next > 0 && (what == "without the first" || next > 1 && what != "empty" && what != "one line" && what != "without the last" && what != "a torn end") {
+				continue // a remote has what is missing
+			}
+			what := fmt.Sprintf("%s, block %d is next", what, next)
+			fsys := moving{g.with(g.names[0], now).disk(t)}
+			for range 2 {
+				if b, err := appendNote(owing(fsys, 1, next), "d"); fault.CodeOf(err) != fault.LedgerTampered {
+					t.Errorf("%s: %+v, %v", what, b, err)
+				}
+			}
+			if data, there := take(t, fsys, modelHome)[g.names[0]]; !there || data != now {
+				t.Errorf("%s: the file became %q, there %v", what, data, there)
+			}
+			l := owing(fsys, 0, next)
+			if _, err := l.Recover(t.Context()); err != nil {
+				t.Errorf("%s: recovering it: %v", what, err)
+			}
+			accounted(t, l, what)
+			if _, err := appendNote(l, "d"); err != nil {
+				t.Errorf("%s: and then: %v", what, err)
+			}
+			accounted(t, l, what)
+		}
+	}
+}
+
+// TestWhatWaitsIsDamagedAtItsEnd has the last line that waits be damaged when a file goes:
+// the others go on waiting, ahead of the blocks of the file, and the whole is aside.
+func TestWhatWaitsIsDamagedAtItsEnd(t *testing.T) {
+	f := short(5)
+	f.kept = 4
+	g, whole := newGenuine(t, f), newGenuine(t, short(5))
+	first, last := whole.lines[0][0], whole.lines[0][1]
+	foreign := short(1)
+	foreign.id = strings.Repeat("f", 32)
+	for what, end := range map[string]string{
+		"torn":             last[:40],
+		"cut":              last[:len(last)-3] + "\n",
+		"without its end":  last[:len(last)-1],
+		"not signed":       strings.Replace(last, `"detail":"d"`, `"detail":"e"`, 1),
+		"another ledger's": foreign.make(t).image[activeName],
+		"blank":            "\n",
+		"none":             "x\n",
+	} {
+		fsys := g.with(pendingName, first+end).disk(t)
+		if _, err := appendNote(owing(fsys, 1, 0), "d"); err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		now, aside := take(t, fsys, modelHome), 0
+		for name, data := range now {
+			if strings.Contains(name, ".pending-") && data == first+end {
+				aside++
+			}
+		}
+		if now[pendingName] != first+strings.Join(whole.lines[1], "") || aside != 1 {
+			t.Errorf("%s: %d are aside, and there waits\n%s", what, aside, now[pendingName])
+		}
+		l := owing(fsys, 1, 0)
+		verify(t, l)
+		lines, skipped, err := handedOut(t, l, 0)
+		if want := l.Size() - 1; err != nil || skipped != 0 || uint64(len(lines)) != want {
+			t.Errorf("%s: %d blocks are handed out of %d, %d skipped, %v", what, len(lines), want, skipped, err)
+		}
+	}
+}
+
+// TestAPruneThatWasCutOff has a prune fail at each of its calls, and then what is kept be
+// read, recovered and pruned again, by who is to have more of it as well: what the first
+// one has copied neither hides nor contradicts what is kept.
+func TestAPruneThatWasCutOff(t *testing.T) {
+	t.Parallel()
+	f := short(4)
+	f.files[0] = []Entry{&Note{"n", "1"}, &Note{"n", "2"}, &Note{"n", "3"}}
+	g := newGenuine(t, f)
+	struck, twice, damaged := 0, 0, 0
+	for _, e := range []syscall.Errno{syscall.ENOSPC, syscall.EACCES} {
+		for n, more := 1, true; more; n++ {
+			if more = left(n) && n < 60; more {
+				continue
+			}
+			for _, next := range []uint64{0, 2} {
+				disk := crashfs.New(func(int) int { return 0 })
+				g.put(t, disk.Process(nil))
+				a := &armed{n: n, strike: strike{writing + " remove truncate", 1 << 20, func(c crashfs.Call) *crashfs.Fault {
+					return &crashfs.Fault{Err: e, Short: c.Size * 2 / 3}
+				}}}
+				process := disk.Process(a.fault)
+				r := record{}
+				b, err := appendNote(owing(process, 1, next), "d")
+				r.takes(t, b, err)
+				process.Kill()
+				if a.hit == nil {
+					continue
+				}
+				more, struck = true, struck+1
+				when := fmt.Sprintf("%v at call %d (%v), block %d is next", e, n, a.hit, next)
+				fsys := disk.Process(nil)
+				cut := take(t, fsys, modelHome)
+				all := func(l *Ledger, from uint64) {
+					t.Helper()
+					r.holds(t, l, when)
+					lines, skipped, err := handedOut(t, l, from)
+					if err != nil || skipped != 0 || uint64(len(lines)) != l.Size()-from {
+						t.Fatalf("%s: from block %d on, of %d, %d are handed out, %d skipped, %v", when, from, l.Size(), len(lines), skipped, err)
+					}
+					for _, line := range lines {
+						if line.Seq < uint64(len(g.hashes)) && line.Hash != g.hashes[line.Seq] {
+							t.Fatalf("%s: another block %d is handed out", when, line.Seq)
+						}
+					}
+				}
+				from := uint64(0)
+				report := r.holds(t, ledgerOn(fsys, 0), when)
+				if report.FirstSeq > 0 {
+					from = next
+				} else if cut[pendingName] != "" {
+					twice++
+				}
+				all(ledgerOn(fsys, 0), from)
+				// The oldest file is damaged then.
+				if report.FirstSeq == 0 {
+					damaged++
+					bad := cut.with(g.names[0], g.lines[0][0]+g.lines[0][1]+strings.Replace(g.lines[0][2], `"v":1`, `"v":2`, 1)+g.lines[0][3])
+					fsys := moving{bad.disk(t)}
+					l := ledgerOn(fsys, 0)
+					got, err := l.Recover(t.Context())
+					if err != nil || got.Kept != 2 {
+						t.Fatalf("%s: recovering it: %+v, %v", when, got, err)
+					}
+					verify(t, l)
+					lines, skipped, err := handedOut(t, l, 0)
+					if err != nil || skipped != 0 || len(lines) != 3 || lines[1].Hash != g.hashes[1] || lines[2].Hash != hashOf(got.Block) {
+						t.Fatalf("%s: of the 3 blocks behind a recovery are handed out %d, %d skipped, %v", when, len(lines), skipped, err)
+					}
+					if waits := now(t, fsys, pendingName); strings.Contains(waits, g.lines[0][3]) {
+						t.Fatalf("%s: behind a recovery there waits\n%s", when, waits)
+					}
+				}
+				// It is done again, and another is to have all of it.
+				b, err = appendNote(owing(fsys, 1, from), "again")
+				r.takes(t, b, err)
+				if err != nil {
+					t.Fatalf("%s: and again: %v", when, err)
+				}
+				all(owing(fsys, 1, from), from)
+			}
+		}
+	}
+	if !underRace() && (struck < 40 || twice < 4 || damaged < 20) {
+		t.Errorf("%d calls were struck; %d times a file was there twice, %d times damaged", struck, twice, damaged)
+	}
+}
+
+// now is what a file has.
+func now(t testing.TB, fsys private.FS, name string) string { return take(t, fsys, modelHome)[name] }

@@ -516,3 +516,69 @@ func TestARetiredKeySignsNothing(t *testing.T) {
 	}
 	verify(t, l)
 }
+
+// TestWhatTheCommitCalls has the clock, and who tells what a remote has, end the goroutine
+// that calls it, at each of their calls: all of the commit fails that is not durable yet,
+// nobody waits for ever, what is there verifies, and later appends go on.
+func TestWhatTheCommitCalls(t *testing.T) {
+	g := newGenuine(t, short(4))
+	failures := map[string]int{}
+	for what, segment := range map[string]int64{"the clock": 0, "the clock, new files": 1, "forwarded": 1} {
+		for n, more := 1, true; more; n++ {
+			calls, ended := 0, false
+			end := func() {
+				if calls++; calls == n {
+					ended = true
+					runtime.Goexit()
+				}
+			}
+			fsys, tick, r := g.disk(t), ticking(), record{}
+			o := Options{Paths: pathsIn(modelHome), FS: fsys, Clock: tick, MaxSegment: segment, Forwarded: func(string) (uint64, bool) { return 0, true }}
+			if what == "forwarded" {
+				o.Forwarded = func(string) (uint64, bool) { end(); return 0, true }
+			} else {
+				o.Clock = func() time.Time { end(); return tick() }
+			}
+			l := Open(o)
+			batch := make([]*request, 4)
+			for i := range batch {
+				batch[i] = &request{decide: func(State) (Entry, error) { return &Note{"n", "d"}, nil }}
+			}
+			done := make(chan struct{})
+			go func() { defer close(done); l.commit(batch) }()
+			select {
+			case <-done:
+			case <-time.After(time.Minute):
+				t.Fatalf("%s, call %d: it waits for ever", what, n)
+			}
+			more, calls = ended, n // it ends none from here on
+			failed := false
+			for i, q := range batch {
+				if (q.block == nil) == (q.err == nil) || failed && q.err == nil || !ended && q.err != nil {
+					t.Errorf("%s, call %d: request %d is answered %+v, %v", what, n, i, q.block, q.err)
+				}
+				if failed = q.err != nil; failed {
+					failures[what]++
+				}
+				r.takes(t, q.block, q.err)
+			}
+			if ended && !failed {
+				t.Errorf("%s, call %d: nothing failed", what, n)
+			}
+			when := fmt.Sprintf("%s, call %d", what, n)
+			r.holds(t, ledgerOn(fsys, 0), when)
+			for _, l := range []*Ledger{l, ledgerOn(fsys, 0)} {
+				b, err := appendNote(l, "d")
+				if r.takes(t, b, err); err != nil {
+					t.Errorf("%s: the next append: %v", when, err)
+				}
+				r.holds(t, l, when)
+			}
+		}
+	}
+	for _, what := range []string{"the clock", "the clock, new files", "forwarded"} {
+		if failures[what] == 0 {
+			t.Errorf("%s: nothing failed", what)
+		}
+	}
+}

@@ -254,7 +254,7 @@ func (l *Ledger) savePending(t *tail, a archive, from uint64) (*Dropped, error) 
 	}
 	if len(pending) > 0 {
 		last, unsigned, ok := parse(lastLine(pending))
-		if !ok || last.LedgerID != t.ledgerID || !(&scan{keys: t.keys}).signed(last, unsigned) {
+		if !ok || pending[len(pending)-1] != '\n' || last.LedgerID != t.ledgerID || !(&scan{keys: t.keys}).signed(last, unsigned) {
 			// Another ledger's, or damaged: what is this one's and right goes on waiting.
 			right := t.ownLines(pending)
 			if err := l.putAside(l.paths.Pending, "pending"); err != nil {

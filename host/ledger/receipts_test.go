@@ -298,3 +298,120 @@ func TestProveWhatAReceiptContradicts(t *testing.T) {
 		}
 	}
 }
+
+// TestReceiptsBehindARecovery has receipts come for blocks that a recovery has given up
+// since they were sent: none is kept, and those for what was kept are.
+func TestReceiptsBehindARecovery(t *testing.T) {
+	g := newGenuine(t, ordinary())
+	all := make([]Receipt, len(g.blocks))
+	for seq := range all {
+		all[seq] = receiptOf(ordinary().id, uint64(seq), g.hashes[seq])
+	}
+	for what, c := range map[string]struct {
+		image
+		refused int
+	}{
+		"the last block":   {g.with(activeName, strings.Replace(g.image[activeName], `"detail":"last"`, `"detail":"lust"`, 1)), 1},
+		"the open file":    {g.with(activeName, "x"), 4},
+		"a closed file":    {g.with(g.names[2], g.lines[2][0]), 6},
+		"the oldest file":  {g.with(g.names[0], ""), 13},
+		"what has no file": {g.without(g.names[0]), 0},
+	} {
+		fsys := moving{c.image.disk(t)}
+		sender := ledgerOn(fsys, 0)
+		if _, err := ledgerOn(fsys, 0).Recover(t.Context()); err != nil {
+			t.Errorf("%s: %v", what, err)
+			continue
+		}
+		if refused, err := sender.SaveReceipts(all); refused != c.refused || err != nil {
+			t.Errorf("%s: %d are refused, of %d, %v", what, refused, c.refused, err)
+		}
+		r, err := sender.Verify(t.Context(), nil)
+		if err != nil || what != "what has no file" && r.Receipts != len(all)-c.refused {
+			t.Errorf("%s: %+v, %v", what, r, err)
+		}
+		if b, err := appendNote(sender, "d"); err != nil {
+			t.Errorf("%s: and then: %+v, %v", what, b, err)
+		}
+	}
+}
+
+// TestReceiptsThatCannotBeChecked has each call fail: what is not known to be wrong is not
+// said to be, and what is not said to be kept is an error.
+func TestReceiptsThatCannotBeChecked(t *testing.T) {
+	g := newGenuine(t, ordinary())
+	errs := 0
+	for _, seq := range []uint64{0, 5, 12} {
+		for n, more := 1, true; more; n++ {
+			disk := crashfs.New(func(int) int { return 0 })
+			g.put(t, disk.Process(nil))
+			a := &armed{strike: strikes["EIO"], n: n}
+			refused, err := ledgerOn(disk.Process(a.fault), 0).SaveReceipts([]Receipt{receiptOf(ordinary().id, seq, g.hashes[seq])})
+			more = a.hit != nil
+			r := verify(t, ledgerOn(disk.Process(nil), 0))
+			if refused > 0 || err == nil && r.Receipts != 1 || !more && err != nil {
+				t.Errorf("block %d, EIO at call %d (%v): %d refused, %d kept, %v", seq, n, a.hit, refused, r.Receipts, err)
+			}
+			if err != nil {
+				errs++
+			}
+		}
+	}
+	if errs < 20 {
+		t.Errorf("only %d failed", errs)
+	}
+}
+
+// TestExportBesideAnAppend exports while a block is appended and attested: a copy has the
+// receipts of the blocks that it has.
+func TestExportBesideAnAppend(t *testing.T) {
+	skey, vkey, err := note.GenerateKey(rand.Reader, "carl.camp/receipts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := note.NewSigner(skey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, out := t.TempDir(), filepath.Join(t.TempDir(), "out")
+	newLedger(t, dir, 0)
+	open := func() *Ledger { return Open(Options{Paths: pathsIn(dir), ReceiptKey: vkey}) }
+	attested := func(name string) {
+		b, err := decide(open(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := receiptOf(b.LedgerID, b.Seq, hashOf(b))
+		text, _, _ := strings.Cut(r.Note, "\n\n")
+		msg, err := note.Sign(&note.Note{Text: text + "\n"}, signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Note = string(msg)
+		if refused, err := open().SaveReceipts([]Receipt{r}); refused > 0 || err != nil {
+			t.Fatal(refused, err)
+		}
+	}
+	fill(t, open(), 2)
+	attested("early") // block 4
+	late := false
+	r, err := open().Export(t.Context(), out, func(done, total int64) {
+		if !late {
+			late = true
+			attested("late")
+		}
+	})
+	if err != nil || r.Size != 5 || !late {
+		t.Fatal(r, late, err)
+	}
+	data, err := private.ReadFileOn(private.OS(), filepath.Join(out, receiptsName), 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(data), "\n"); n != 1 || !strings.Contains(string(data), `"seq":4,`) {
+		t.Errorf("%d receipts: %s", n, data)
+	}
+	if r := verify(t, open()); r.Receipts != 2 {
+		t.Errorf("%+v", r)
+	}
+}

@@ -163,9 +163,9 @@ func (l *Ledger) recorded(t *tail, archives []archive) (*Block, error) {
 
 // setAside moves away what is not whole, under the lock.
 func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
-	beside, err := l.beside()
-	if err != nil {
-		return nil, err
+	beside, long := l.beside()
+	if long != nil && !errors.Is(long, errTooLong) { // which is the pending file
+		return nil, long
 	}
 	v, err := l.openFiles()
 	if err != nil {
@@ -176,6 +176,9 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 	wrong := l.verify(ctx, w, nil)
 	if wrong == nil {
 		wrong = v.headErr
+	}
+	if wrong == nil {
+		wrong = long
 	}
 	var e *fault.Error
 	switch {
@@ -215,8 +218,10 @@ func (l *Ledger) setAside(ctx context.Context) (*Recovered, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.pendingWrong {
-		return r, l.movePending(w.pending, r.Aside)
+	if long != nil || w.pendingWrong {
+		if err := l.movePending(w.pending, r.Aside); err != nil || w.pendingWrong || wrong == long {
+			return r, err
+		}
 	}
 	return r, l.moveAside(v, w, r.Aside)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
@@ -522,5 +523,124 @@ func (g *genuine) recorded(t *testing.T, when string, l *Ledger, whole *Recovere
 	}
 	if now := take(t, l.fs, modelHome); now[pendingName] != after[pendingName] {
 		t.Fatalf("%s: %q waits, and %q would", when, now[pendingName], after[pendingName])
+	}
+}
+
+// TestAnOwedRecovery has a recovery end before it is recorded: whoever writes next
+// records it first, once, also one that knew what the last block was.
+func TestAnOwedRecovery(t *testing.T) {
+	g := newGenuine(t, short(2))
+	for what, do := range map[string]func(l *Ledger) error{
+		"an append":  func(l *Ledger) error { _, err := appendNote(l, "d"); return err },
+		"a new file": func(l *Ledger) error { l.maxSegment = 1; _, err := appendNote(l, "d"); return err },
+		"a new key":  func(l *Ledger) error { _, err := l.RotateKey(t.Context()); return err },
+		"a recovery": func(l *Ledger) error { _, err := l.Recover(t.Context()); return err },
+		"a refused entry": func(l *Ledger) error {
+			l.Append(func(State) (Entry, error) { return nil, errors.New("no") })
+			return nil
+		},
+	} {
+		for _, knows := range []bool{true, false} {
+			what := fmt.Sprintf("%s, knows the last block: %v", what, knows)
+			fsys := moving{g.disk(t)}
+			l, other := ledgerOn(fsys, 0), ledgerOn(fsys, 0)
+			if knows {
+				if _, err := appendNote(l, "d"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			size := other.Size()
+			if err := private.WriteFileOn(fsys, pathsIn(modelHome).Receipts, []byte(attest(t, short(2).id, 20, Hash{1}))); err != nil {
+				t.Fatal(err)
+			}
+			lock, err := other.takeLock()
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := other.setAside(t.Context())
+			lock.Unlock() // and there it ends
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := do(l); err != nil {
+				t.Errorf("%s: %v", what, err)
+			}
+			var at []uint64
+			if _, err := other.Each(t.Context(), nil, func(b *Block, _ []byte, _ Hash) error {
+				if b.Recovery != nil && b.Recovery.Reason == r.Reason {
+					at = append(at, b.Seq)
+				}
+				return nil
+			}); err != nil || len(at) != 1 || at[0] != size {
+				t.Errorf("%s: blocks %d record it, of the first %d, %v", what, at, size, err)
+			}
+			if _, err := fsys.Lstat(filepath.Join(modelHome, owedName)); !notThere(err) {
+				t.Errorf("%s: %s is still there: %v", what, owedName, err)
+			}
+		}
+	}
+}
+
+// handles counts the files of a file system that are open.
+type handles struct {
+	private.FS
+	open *int
+}
+
+func (h handles) OpenFile(name string, flag int, perm fs.FileMode) (private.File, error) {
+	f, err := h.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	*h.open++
+	return &handle{File: f, open: h.open}, nil
+}
+
+type handle struct {
+	private.File
+	open   *int
+	closed bool
+}
+
+func (h *handle) Close() error {
+	if !h.closed {
+		h.closed = true
+		*h.open--
+	}
+	return h.File.Close()
+}
+
+// TestRecoverLeavesNothingOpen recovers ledgers that are whole, that are damaged, and that
+// cannot be recovered, by who has appended to them.
+func TestRecoverLeavesNothingOpen(t *testing.T) {
+	g := newGenuine(t, ordinary())
+	bad := g.lines[3][0] + "x" + g.lines[3][1] + g.lines[3][2]
+	for what, now := range map[string]image{
+		"whole":        {},
+		"damaged":      {activeName: bad},
+		"what waits":   {pendingName: "x\n"},
+		"a receipt":    {receiptsName: attest(t, ordinary().id, 50, Hash{1})},
+		"a wrong key":  {keyName: keyFileOf(t, keyFrom("other"))},
+		"no key":       {keyName: "x"},
+		"to be closed": {owedName: "x"},
+	} {
+		open := 0
+		fsys := handles{moving{g.disk(t)}, &open}
+		l := ledgerOn(fsys, 0)
+		for range 3 {
+			if _, err := appendNote(l, "d"); err != nil && len(now) == 0 {
+				t.Errorf("%s: %v", what, err)
+			}
+			for name, data := range now {
+				if err := private.WriteFileOn(fsys, filepath.Join(modelHome, name), []byte(data)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r, err := l.Recover(t.Context())
+			if open != 0 {
+				t.Errorf("%s: %d files are open behind %+v, %v", what, open, r, err)
+				break
+			}
+		}
 	}
 }

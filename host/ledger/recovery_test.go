@@ -508,3 +508,29 @@ func TestRollback(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestRefusedCutsNothing has bytes behind the last block of a ledger that was rolled back,
+// or of which the oldest is missing: it is refused before they are cut off.
+func TestRefusedCutsNothing(t *testing.T) {
+	four, g := newGenuine(t, short(4)), newGenuine(t, short(1))
+	for what, torn := range map[string]string{"a torn end": "{torn", "a line": "junk\n", "a doubled end": g.lines[0][1]} {
+		im := g.with(activeName, g.image[activeName]+torn)
+		g.refused(t, what+", and a later receipt", im.with(receiptsName, attest(t, short(1).id, 7, Hash{1})))
+		g.refused(t, what+", and a later file", im.with(four.names[1], four.image[four.names[1]]))
+	}
+}
+
+// TestAppendIsForWhoDecides asks for blocks that only the ledger itself makes.
+func TestAppendIsForWhoDecides(t *testing.T) {
+	fsys := newGenuine(t, short(1)).disk(t)
+	before := take(t, fsys, modelHome)
+	for _, e := range []Entry{&Recovery{"r"}, &Dropped{0, 1, Hash{7}}, &KeyRotation{NewKey: keyFrom("next").Public().(ed25519.PublicKey)}, &Segment{Size: 2, Tree: []Hash{{1}}}} {
+		if b, err := ledgerOn(fsys, 0).Append(func(State) (Entry, error) { return e, nil }); b != nil || fault.CodeOf(err) != fault.LedgerFailed {
+			t.Errorf("%T: %+v, %v", e, b, err)
+		}
+	}
+	after := take(t, fsys, modelHome)
+	if after[activeName] != before[activeName] {
+		t.Errorf("%q", tailOf(after[activeName]))
+	}
+}

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -132,5 +133,58 @@ func TestNoOpenFile(t *testing.T) {
 	}
 	if fsys := (image{}).disk(t); !maps.Equal(take(t, fsys, modelHome), image{}) {
 		t.Error("something is there")
+	}
+}
+
+// TestWhatWaitsIsTooLong has a pending file that is longer than any that was written: it is
+// not read, is told of, and one recovery mends it, also where a block is wrong as well.
+func TestWhatWaitsIsTooLong(t *testing.T) {
+	for what, damage := range map[string]bool{"alone": false, "and a damaged block": true} {
+		dir := t.TempDir()
+		l := newLedger(t, dir, 0)
+		fill(t, l, 3)
+		path := pathsIn(dir).Pending
+		for _, err := range []error{os.WriteFile(path, nil, 0o600), os.Truncate(path, maxPendingFile+1)} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		size := uint64(5)
+		if damage {
+			active := filepath.Join(dir, activeName)
+			data, err := os.ReadFile(active)
+			if err == nil {
+				err = os.WriteFile(active, bytes.Replace(data, []byte(`"to":"state-2"`), []byte(`"to":"state-3"`), 1), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			size--
+		}
+		for name, ask := range map[string]func() error{
+			"verify": func() error { _, err := l.Verify(t.Context(), nil); return err },
+			"read":   func() error { _, _, err := l.Read(0); return err },
+			"export": func() error { _, err := l.Export(t.Context(), filepath.Join(t.TempDir(), "out"), nil); return err },
+			"rotate": func() error { _, err := l.RotateKey(t.Context()); return err },
+			"trim":   func() error { return l.TrimPending(1) },
+		} {
+			if err := ask(); fault.CodeOf(err) != fault.LedgerTampered {
+				t.Errorf("%s: %s: %v", what, name, err)
+			}
+		}
+		r, err := l.Recover(t.Context())
+		if err != nil || r.Kept != size {
+			t.Errorf("%s: %+v, %v", what, r, err)
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(r.Aside, pendingName)); err != nil || info.Size() != maxPendingFile+1 {
+			t.Errorf("%s: aside is %v, %v", what, info, err)
+		}
+		if r := verify(t, l); r.Size != size+1 {
+			t.Errorf("%s: %+v", what, r)
+		}
+		if _, err := l.Recover(t.Context()); fault.CodeOf(err) != fault.LedgerNotFound {
+			t.Errorf("%s: recovering it once more: %v", what, err)
+		}
 	}
 }
