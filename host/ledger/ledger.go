@@ -172,6 +172,8 @@ type Ledger struct {
 	writing sync.Mutex // held with the lock file by who writes
 	// tail is what the last commit of this process left; guarded by writing.
 	tail *tail
+	// receiptsUnsure says that receipts were not kept for sure; guarded by writing.
+	receiptsUnsure bool
 	// lines is the space that its blocks were written from; guarded by writing.
 	lines []byte
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -120,8 +122,17 @@ func (l *Ledger) holds() (func(attested) (bool, error), error) {
 	}, nil
 }
 
-// appendReceipts appends lines, under the lock.
+// appendReceipts appends lines, under the lock. A file whose flush failed, or that of
+// its name, is made once more.
 func (l *Ledger) appendReceipts(lines []byte) error {
+	again := l.receiptsUnsure
+	l.receiptsUnsure = true
+	err := l.addReceipts(lines, again)
+	l.receiptsUnsure = err != nil
+	return err
+}
+
+func (l *Ledger) addReceipts(lines []byte, again bool) error {
 	f, err := l.fs.OpenFile(l.paths.Receipts, os.O_RDWR, 0)
 	if notThere(err) {
 		return private.WriteFileOn(l.fs, l.paths.Receipts, lines)
@@ -135,16 +146,22 @@ func (l *Ledger) appendReceipts(lines []byte) error {
 		return failed("read", l.paths.Receipts, err)
 	}
 	whole := data[:bytes.LastIndexByte(data, '\n')+1] // without a torn end
-	if len(whole)+len(lines) > maxReceipts {
-		half := whole[len(whole)/2:]
-		half = half[bytes.IndexByte(half, '\n')+1:]
-		return private.WriteFileOn(l.fs, l.paths.Receipts, append(bytes.Clone(half), lines...))
+	if full := len(whole)+len(lines) > maxReceipts; full || again {
+		if full {
+			whole = whole[len(whole)/2:]
+			whole = whole[bytes.IndexByte(whole, '\n')+1:]
+		}
+		return private.WriteFileOn(l.fs, l.paths.Receipts, slices.Concat(whole, lines))
 	}
 	if _, err := f.WriteAt(lines, int64(len(whole))); err != nil {
 		f.Truncate(int64(len(whole)))
 		return failed("write", l.paths.Receipts, err)
 	}
 	if err := f.Sync(); err != nil {
+		return failed("flush", l.paths.Receipts, err)
+	}
+	// Who made the file may have ended before its name was on disk.
+	if err := l.fs.SyncDir(filepath.Dir(l.paths.Receipts)); err != nil {
 		return failed("flush", l.paths.Receipts, err)
 	}
 	return nil
