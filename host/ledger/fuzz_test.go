@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"fmt"
 	"maps"
@@ -375,6 +376,7 @@ type world struct {
 	answers record
 	flushes *flushes
 	strikes map[string]int
+	open    func(fsys private.FS) *Ledger
 }
 
 // start starts a process, with a system call at which something happens to it.
@@ -392,7 +394,7 @@ func (w *world) start() {
 		}
 		return f
 	})
-	w.procs, w.ledgers = append(w.procs, p), append(w.ledgers, ledgerOn(w.flushes.of(p), 2500))
+	w.procs, w.ledgers = append(w.procs, p), append(w.ledgers, w.open(w.flushes.of(p)))
 }
 
 func (w *world) pick() int {
@@ -419,11 +421,12 @@ func TestHistories(t *testing.T) {
 		w := &world{
 			t: rt, disk: crashfs.New(rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0)).IntN),
 			answers: record{}, flushes: newFlushes(), strikes: total,
+			open: func(fsys private.FS) *Ledger { return ledgerOn(fsys, 2500) },
 		}
 		if err := private.MkdirAllOn(w.disk.Process(nil), modelHome); err != nil {
 			rt.Fatal(err)
 		}
-		fresh := func() *Ledger { return ledgerOn(w.flushes.of(w.disk.Process(nil)), 2500) }
+		fresh := func() *Ledger { return w.open(w.flushes.of(w.disk.Process(nil))) }
 		rt.Repeat(map[string]func(*rapid.T){
 			"start":     func(*rapid.T) { w.start() },
 			"append":    func(*rapid.T) { appendOne(rt, w.ledgers[w.pick()], w.answers) },
@@ -459,5 +462,164 @@ func TestHistories(t *testing.T) {
 	})
 	if !t.Failed() && (len(total) < 5 || pruned == 0) {
 		t.Errorf("strikes %v, %d ledgers were pruned", total, pruned)
+	}
+}
+
+// remote is what a machine far away has of a ledger.
+type remote struct {
+	has     record
+	next    uint64          // that it is to have
+	kept    map[uint64]bool // blocks whose receipts were said to be kept
+	dropped map[uint64]bool // blocks that are owned up to as dropped
+	to      uint64          // the last of them
+}
+
+// told notes what a block says that was dropped.
+func (r *remote) told(b *Block) {
+	if d := b.Dropped; d != nil {
+		r.to = max(r.to, d.To)
+		for seq := d.From; seq <= d.To; seq++ {
+			r.dropped[seq] = true
+		}
+	}
+}
+
+// takes sends it some blocks, and keeps its receipts.
+func (r *remote) takes(t *rapid.T, l *Ledger, batches, most int) {
+	reader, _, err := l.Read(r.next)
+	if fault.CodeOf(err) == fault.LedgerTampered {
+		t.Fatalf("nobody tampered: %v", err)
+	}
+	if err != nil {
+		return
+	}
+	defer reader.Close()
+	for range batches {
+		lines, err := reader.Next(context.Background(), most, 1<<20)
+		if fault.CodeOf(err) == fault.LedgerTampered {
+			t.Fatalf("nobody tampered: %v", err)
+		}
+		if err != nil || len(lines) == 0 {
+			return
+		}
+		var receipts []Receipt
+		for _, line := range lines {
+			if hash, ok := r.has[line.Seq]; ok && hash != line.Hash {
+				t.Fatalf("the remote has another block %d", line.Seq)
+			}
+			r.has[line.Seq], r.next = line.Hash, line.Seq+1
+			r.told(parsed(t, line.Text))
+			receipts = append(receipts, receiptOf(reader.LedgerID(), line.Seq, line.Hash))
+		}
+		refused, err := l.SaveReceipts(receipts)
+		if refused > 0 {
+			t.Fatalf("%d of %d receipts are refused, from block %d on", refused, len(receipts), lines[0].Seq)
+		}
+		for _, receipt := range receipts {
+			if err == nil {
+				r.kept[receipt.Seq] = true
+			}
+		}
+	}
+}
+
+// TestForwardedHistories is the model test of a ledger that is forwarded: processes
+// append, take new keys, send blocks, keep receipts and trim what waits, each dying or
+// failing at some system call, and the power goes. What was answered, and what the remote
+// has, is there under its number; the remote is handed out all that it is still to have,
+// or is told that it was dropped.
+func TestForwardedHistories(t *testing.T) {
+	t.Parallel()
+	total, seen := map[string]int{}, map[string]int{}
+	rapid.Check(t, func(rt *rapid.T) {
+		far := &remote{has: record{}, kept: map[uint64]bool{}, dropped: map[uint64]bool{}}
+		w := &world{
+			t: rt, disk: crashfs.New(rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0)).IntN),
+			answers: record{}, flushes: newFlushes(), strikes: total,
+			open: func(fsys private.FS) *Ledger {
+				l := Open(Options{Paths: pathsIn(modelHome), FS: fsys, Clock: ticking(), MaxSegment: 1800,
+					Forwarded: func(string) (uint64, bool) { return far.next, true }})
+				l.maxPending = 4000
+				return l
+			},
+		}
+		if err := private.MkdirAllOn(w.disk.Process(nil), modelHome); err != nil {
+			rt.Fatal(err)
+		}
+		fresh := func() *Ledger { return w.open(w.flushes.of(w.disk.Process(nil))) }
+		holds := func(when string) *Report {
+			r := w.answers.holds(rt, fresh(), when)
+			far.has.holds(rt, fresh(), when+", of what the remote has")
+			return r
+		}
+		send := func(*rapid.T) {
+			far.takes(rt, w.ledgers[w.pick()], rapid.IntRange(1, 3).Draw(rt, "batches"), rapid.IntRange(1, 4).Draw(rt, "most"))
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"start":     func(*rapid.T) { w.start() },
+			"append":    func(*rapid.T) { appendTwo(rt, w.ledgers[w.pick()], w.answers) },
+			"batch":     func(*rapid.T) { appendBatch(rt, w.ledgers[w.pick()], w.answers) },
+			"another":   func(*rapid.T) { appendBatch(rt, w.ledgers[w.pick()], w.answers) },
+			"send":      send,
+			"send more": send,
+			"trim":      func(*rapid.T) { w.ledgers[w.pick()].TrimPending(far.next) },
+			"rotate": func(*rapid.T) {
+				b, err := w.ledgers[w.pick()].RotateKey(context.Background())
+				w.answers.takes(rt, b, err)
+			},
+			"kill":      func(*rapid.T) { w.kill() },
+			"writeback": func(*rapid.T) { w.disk.WriteBack() },
+			"power": func(*rapid.T) {
+				w.disk.PowerCut()
+				w.ledgers, w.procs = nil, nil
+			},
+			"verify": func(*rapid.T) { holds("in between") },
+		})
+		for i := range w.procs {
+			w.procs[i].Kill()
+		}
+		for _, when := range []string{"when the power had gone", "and had gone again"} {
+			w.disk.PowerCut()
+			l := fresh()
+			holds(when)
+			b, err := appendNote(l, "last")
+			if w.answers.takes(rt, b, err); err != nil {
+				rt.Fatal(err)
+			}
+			report := holds(when + ", behind the last block")
+			if _, err := l.Each(context.Background(), nil, func(b *Block, _ []byte, _ Hash) error { far.told(b); return nil }); err != nil {
+				rt.Fatal(err)
+			}
+			there := map[uint64]bool{}
+			if err := l.eachReceipt(func(_ []byte, a attested) { there[a.seq] = true }); err != nil {
+				rt.Fatal(err)
+			}
+			for seq := range far.kept {
+				if !there[seq] {
+					rt.Fatalf("%s: the receipt for block %d was kept, and is not there", when, seq)
+				}
+			}
+			if far.next < report.FirstSeq {
+				seen["waited"]++
+			}
+			far.takes(rt, l, 1000, 5)
+			for seq := range report.Size {
+				switch _, sent := far.has[seq]; {
+				case sent:
+				case seq >= report.FirstSeq || seq > far.to:
+					rt.Fatalf("%s: block %d was not handed out, and nothing says so: %+v", when, seq, *report)
+				case far.dropped[seq]:
+					seen["dropped"]++
+				default:
+					seen["dropped long ago"]++ // the block that owned up went as well
+				}
+			}
+			if report.FirstSeq > 0 {
+				seen["pruned"]++
+			}
+		}
+	})
+	if !t.Failed() && (len(total) < 5 || seen["pruned"] == 0 || seen["waited"] == 0 || seen["dropped"] == 0) {
+		t.Errorf("strikes %v, %v", total, seen)
 	}
 }
