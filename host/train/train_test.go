@@ -180,9 +180,13 @@ func TestTranslatorsAreNotBelieved(t *testing.T) {
 		"a member twice":       {made: func(t *world.Translation) { t.Args = []byte(`{"global_batch_size":1,"global_batch_size":2}`) }},
 		"no entrypoint":        {made: func(t *world.Translation) { t.Entrypoint = "" }},
 		"two lines":            {made: func(t *world.Translation) { t.Entrypoint = "a\nb" }},
-		"a long one":           {made: func(t *world.Translation) { t.Entrypoint = strings.Repeat("a", 300) }},
+		"a long one":           {made: func(t *world.Translation) { t.Entrypoint = strings.Repeat("a", maxEntrypoint+1) }},
+		"a line end ahead":     {made: func(t *world.Translation) { t.Entrypoint = "\na" }},
+		"a delete":             {made: func(t *world.Translation) { t.Entrypoint = "a\x7f" }},
+		"another line end":     {made: func(t *world.Translation) { t.Entrypoint = "a\u2028b" }},
+		"and another":          {made: func(t *world.Translation) { t.Entrypoint = "a\u2029b" }},
 		"a zero byte":          {made: func(t *world.Translation) { t.Argv = []string{"a\x00b"} }},
-		"megabytes":            {made: func(t *world.Translation) { t.Argv = []string{strings.Repeat("a", maxPayload)} }},
+		"megabytes":            {made: func(t *world.Translation) { t.Argv = []string{strings.Repeat("a", maxPayload-len(t.Args)+1)} }},
 		"a schema elsewhere":   {schema: `{"$ref":"http://127.0.0.1:1/x"}`},
 		"a schema in a file":   {schema: `{"$ref":"file:///etc/passwd"}`},
 		"a schema of no sense": {schema: `{"type":"nothing"}`},
@@ -204,6 +208,73 @@ func doubling() string {
 		fmt.Fprintf(&b, `"d%d":{"allOf":[{"$ref":"#/$defs/d%d"},{"$ref":"#/$defs/d%d"}]},`, i, i+1, i+1)
 	}
 	return b.String() + `"d60":true}}`
+}
+
+// TestBounds makes what is as long as it may be.
+func TestBounds(t *testing.T) {
+	p, err := Translate(t.Context(), small{made: func(t *world.Translation) {
+		t.Entrypoint = strings.Repeat("a", maxEntrypoint)
+		t.Argv = []string{strings.Repeat("b", maxPayload-len(t.Args))}
+	}}, parse(t, good), NewGuard(nil))
+	if err != nil || len(p.Entrypoint) != maxEntrypoint {
+		t.Errorf("%v", err)
+	}
+}
+
+// refusing refuses every config with these remarks.
+type refusing struct {
+	small
+	remarks []world.Diagnostic
+}
+
+func (r refusing) Translate(context.Context, []byte) (world.Translation, []world.Diagnostic, error) {
+	return world.Translation{}, r.remarks, nil
+}
+
+// TestProblems are in the order of the file, at the name where that is unknown, and
+// about the whole of it at the end.
+func TestProblems(t *testing.T) {
+	c := parse(t, "a:\n  b: 1\nc:\n  d:\n    e: 2\n")
+	_, err := Translate(t.Context(), refusing{remarks: []world.Diagnostic{
+		{Path: "", Message: "one is missing"}, {Path: "/c/d/e", Message: "bad"}, {Path: "/c/d", Message: "unknown member \"d\""},
+		{Path: "", Message: "another is missing"}, {Path: "/a/b", Message: "worse"}, {Path: "/c/d", Message: "not so"},
+	}}, c, NewGuard(nil))
+	var refused *RefusedError
+	if !errors.As(err, &refused) || !strings.Contains(err.Error(), "c.yaml has 6 problems") || refused.File != "c.yaml" {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, p := range refused.Problems {
+		got = append(got, fmt.Sprintf("%d:%d %s", p.Line, p.Column, p.Message))
+	}
+	want := "2:6 worse|4:3 unknown member \"d\"|5:5 not so|5:8 bad|1:1 one is missing|1:1 another is missing"
+	if strings.Join(got, "|") != want {
+		t.Errorf("%s, want %s", strings.Join(got, "|"), want)
+	}
+	if _, err := Translate(t.Context(), refusing{remarks: []world.Diagnostic{{Message: "x"}}}, c, NewGuard(nil)); !strings.Contains(err.Error(), "c.yaml has 1 problem ") {
+		t.Error(err)
+	}
+}
+
+// TestSchemaSaysWhere names the place that does not fit, and not what stands there.
+func TestSchemaSaysWhere(t *testing.T) {
+	const schema = `{"type":"object","additionalProperties":false,"required":["r"],"properties":{"r":{"type":"integer"},"o":{"type":"object","properties":{"a/b":{"type":"array","items":{"maximum":3}}}}}}`
+	for args, want := range map[string]string{
+		`{"r":1,"o":{"a/b":[1,9]}}`: "/o/a~1b/1 does not fit",
+		`{"r":"secret"}`:            "/r is string, not integer",
+		`{}`:                        "the whole misses r",
+		`{"r":1,"x":1}`:             "the whole has members that are not in it",
+		`[]`:                        errNotObject.Error(),
+		`{"r":1,"r":2}`:             errNotObject.Error(),
+		`{"r":1e9999}`:              "hundreds of digits",
+	} {
+		if err := validate([]byte(schema), []byte(args)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v, want %s", args, err, want)
+		}
+	}
+	if err := validate([]byte(schema), []byte(`{"r":1,"o":{"a/b":[1]}}`)); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestTrace finds the places of arguments, whatever the translator calls them.
