@@ -54,12 +54,15 @@ func TestRun(t *testing.T) {
 // TestRunNothing has entrypoints that are none.
 func TestRunNothing(t *testing.T) {
 	dir := t.TempDir()
-	script(t, filepath.Dir(dir), "outside.sh", "touch ran\n")
+	script(t, filepath.Dir(dir), "outside.sh", "#!/bin/sh\ntouch ran\n")
 	for _, entrypoint := range []string{"train.py", "../outside.sh", filepath.Join(filepath.Dir(dir), "outside.sh"), ".", "a/../../outside.sh", "-c"} {
 		p := &Plan{Backend: "slime", Entrypoint: entrypoint}
 		if status, err := p.Run(t.Context(), LocalOptions{Dir: dir}); fault.CodeOf(err) != fault.TrainNotFound || status != 0 {
 			t.Errorf("%s: %d, %v", entrypoint, status, err)
 		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "ran")); err == nil {
+		t.Error("what lies outside was run")
 	}
 	if _, err := (&Plan{Backend: "slime", Entrypoint: "train.py"}).Command(LocalOptions{}); fault.CodeOf(err) != fault.TrainNotFound || fault.HintOf(err) == "" {
 		t.Error(err)

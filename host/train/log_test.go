@@ -1,7 +1,9 @@
 package train
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -76,6 +78,82 @@ func TestLog(t *testing.T) {
 	long := "step 1: {'a': 1" + strings.Repeat(" ", 3*maxLogLine) + "}\nstep 2: {'a': 1}\n"
 	if got := read(t, long); len(got) != 1 || got[0].name != "step 2" {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestPythonNumbers reads dicts as Python writes them.
+func TestPythonNumbers(t *testing.T) {
+	var long, kept strings.Builder
+	for i := range maxMetrics + 2 {
+		fmt.Fprintf(&long, "'x%d': %d, ", i, i)
+		if i < maxMetrics {
+			if i > 0 {
+				kept.WriteByte(',')
+			}
+			fmt.Fprintf(&kept, `"x%d":%d`, i, i)
+		}
+	}
+	for text, want := range map[string]string{
+		`{}`:                      `{}`,
+		` { } `:                   `{}`,
+		`{'a': 1, "b": -2.5e-3}`:  `{"a":1,"b":-0.0025}`,
+		`{'a': 1,'b': 2}`:         `{"a":1,"b":2}`,
+		`{'a': nan, 'b': 1}`:      `{"b":1}`,
+		`{'a': inf, 'b': -inf}`:   `{}`,
+		`{'a': None, 'b': True}`:  `{}`,
+		`{'a': 1_000}`:            `{}`,
+		`{'a': 1, 'a': 2}`:        `{"a":1}`,
+		`{'': 1}`:                 `{"":1}`,
+		`{'a': 'x, }', 'b': 1}`:   `{"b":1}`,
+		`{'a': "x', }", 'b': 1}`:  `{"b":1}`,
+		`{'a': 'x\', }', 'b': 1}`: `{"b":1}`,
+		`{'a': [1, 2], 'b': 1}`:   `{"b":1}`,
+		`{'a': {'c': 2}, 'b': 1}`: `{"b":1}`,
+		`{'a': (1, 2), 'b': 1}`:   `{"b":1}`,
+		`{'a': f([{1}]), 'b': 1}`: `{"b":1}`,
+		`{'a': np.float64(0.5)}`:  `{"a":0.5}`,
+		`{'a': tensor(0.5)}`:      `{}`,
+		`{'a': 1`:                 `{}`,
+		"{" + long.String() + "}": "{" + kept.String() + "}",
+	} {
+		if got, ok := pythonNumbers(text); !ok || got != want {
+			t.Errorf("%s: %s, %v; want %s", text, got, ok, want)
+		}
+	}
+	for _, text := range []string{``, `a`, `[1]`, `{a: 1}`, `{1: 2}`, `{'a' 1}`, `{'a}`, `{'a\\b': 1}`, `{'a'`} {
+		if got, ok := pythonNumbers(text); ok {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+}
+
+// TestDurations are between training steps, and of no other line.
+func TestDurations(t *testing.T) {
+	var got []bool
+	log := &Log{Record: func(s step.Step) {
+		got = append(got, s.DurationMS != nil)
+		if s.DurationMS != nil && (*s.DurationMS < 0 || *s.DurationMS > 60_000) {
+			t.Errorf("%v ms", *s.DurationMS)
+		}
+	}}
+	r := log.Stream()
+	r.Write([]byte("eval 0: {'a': 1}\nstep 0: {'a': 1}\nstep 1: {'a': 1}\neval 1: {'a': 1}\nstep 2: {'a': 1}"))
+	if len(got) != 4 {
+		t.Errorf("%v before the last line has ended", got)
+	}
+	r.Close()
+	r.Close()
+	if want := []bool{false, false, true, false, true}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	// A line may be of this length, and no longer.
+	for more, n := range map[int]int{0: 1, 1: 0} {
+		got = nil
+		r := log.Stream()
+		r.Write([]byte("step 1: {'a': 1" + strings.Repeat(" ", maxLogLine-16+more) + "}"))
+		if r.Close(); len(got) != n {
+			t.Errorf("%d bytes: %d steps", maxLogLine+more, len(got))
+		}
 	}
 }
 
