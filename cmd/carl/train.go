@@ -205,7 +205,7 @@ func problemsOf(list []train.Problem) []problem {
 	return out
 }
 
-// noTranslator says of a backend that there is no translator for it which are there.
+// noTranslator says, of a backend that has no translator, which backends have one.
 func (a *app) noTranslator(err error, backend string) error {
 	var e *fault.Error
 	if !errors.As(err, &e) || e.Code != fault.PluginNotFound {
@@ -393,7 +393,7 @@ func (a *app) trainHere(ctx context.Context, h *host.Host, plan *train.Plan, o t
 	local := train.LocalOptions{
 		Dir: dir, Environ: environ, Stdin: a.stdin,
 		Stdout: io.MultiWriter(a.stdout, out), Stderr: io.MultiWriter(a.stderr, errs),
-		Signal: func() os.Signal { return a.signalFor(ctx) },
+		Signal: func() os.Signal { return signalFor(ctx) },
 	}
 	if _, err := plan.Command(local); err != nil {
 		return err
@@ -414,7 +414,7 @@ func (a *app) trainHere(ctx context.Context, h *host.Host, plan *train.Plan, o t
 
 // signalFor is what a program gets that carl runs when carl was told to end: the
 // same, unless the terminal has told the program as well.
-func (a *app) signalFor(ctx context.Context) os.Signal {
+func signalFor(ctx context.Context) os.Signal {
 	var told *signalled
 	if errors.As(context.Cause(ctx), &told) && told.signal != os.Interrupt {
 		return told.signal

@@ -40,6 +40,9 @@ var tokenName = regexp.MustCompile(`^(hf|huggingface)(hub|api|hubapi|access|user
 // tokenAssignment is such a name with a value behind it, in the middle of a text.
 var tokenAssignment = regexp.MustCompile(`(?i)(?:^|[^A-Za-z0-9])(?:hf|hugging[_-]?face)[_-]?(?:(?:hub|api|access|user|auth|write|read)[_-]?)*(?:token|api[_-]?key)["']?\s*[=:]`)
 
+// standardAlphabet turns base64url (RFC 4648 §5) into base64 (§4).
+var standardAlphabet = strings.NewReplacer("-", "+", "_", "/")
+
 // Guard keeps a user's Hugging Face token on this machine: the platform trains with
 // its own. It may be used from several goroutines.
 type Guard struct{ secrets []string }
@@ -274,6 +277,7 @@ func percentDecoded(s string) string {
 // inBase64 looks behind every run of characters of base64, in both alphabets, that
 // is long enough, wherever in it the encoding begins.
 func (g *Guard) inBase64(text string, layers int) bool {
+	shortest := g.shortestEncoded()
 	for start := 0; start < len(text); {
 		if !isBase64(text[start]) {
 			start++
@@ -285,10 +289,10 @@ func (g *Guard) inBase64(text string, layers int) bool {
 		}
 		run := text[start:end]
 		start = end
-		if len(run) < min(minEncoded, g.shortestEncoded()) {
+		if len(run) < shortest {
 			continue
 		}
-		run = strings.NewReplacer("-", "+", "_", "/").Replace(run)
+		run = standardAlphabet.Replace(run)
 		for offset := range 4 {
 			part := run[min(offset, len(run)):]
 			part = part[:len(part)-len(part)%4+base64Rest(len(part)%4)]
@@ -309,7 +313,8 @@ func base64Rest(n int) int {
 	return n
 }
 
-// shortestEncoded is the length of the shortest secret in base64.
+// shortestEncoded is the length of the shortest text that a token can be in base64:
+// one by its shape, or one of the user's.
 func (g *Guard) shortestEncoded() int {
 	shortest := minEncoded
 	for _, secret := range g.secrets {
